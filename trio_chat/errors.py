@@ -1,0 +1,283 @@
+"""Every error of trio-chat, in one tree; wire codes and classes are one table.
+
+    ChatError
+    ├── ProtocolError        the peer sent what is no frame, or not now
+    │   └── TooLong          ... a line over the limit: nothing after it can be read
+    ├── Refused              the server says no: one class per wire code, below
+    ├── Unreachable          nobody answers there, or TLS failed: the sentence says why
+    │   ├── NotTrusted       what answers is not the server we want
+    │   └── CertificateRefused   the server does not take our certificate
+    ├── Disconnected         the connection is over and will not come back by itself
+    ├── ConfigError          a file or an option is wrong: ours or the user's fault
+    └── StoreError           the database cannot be read or written
+
+The text of an error says what happened and `hint` what to do next. No message text,
+password or key is ever put into one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "CODES",
+    "BadFrame",
+    "BadName",
+    "CertificateRefused",
+    "ChatError",
+    "ConfigError",
+    "CrlUnusable",
+    "Disconnected",
+    "Duplicate",
+    "Forbidden",
+    "HelloFirst",
+    "NoRoom",
+    "NoUser",
+    "NotMember",
+    "NotTrusted",
+    "OutOfOrder",
+    "ProtocolError",
+    "Refused",
+    "Revoked",
+    "RoomExists",
+    "StoreError",
+    "StoreUnavailable",
+    "TextTooLong",
+    "TooLong",
+    "TooMany",
+    "UnknownType",
+    "Unreachable",
+    "WrongCertificate",
+    "WrongProtocol",
+]
+
+
+class ChatError(Exception):
+    """Anything that can go wrong in trio-chat.
+
+    Attributes:
+        hint: What to do next, in the words of a command line, or an empty string.
+    """
+
+    hint: str = ""
+
+    def __init__(self, text: str = "", *, hint: str = "") -> None:
+        super().__init__(text)
+        if hint:
+            self.hint = hint
+
+
+class ProtocolError(ChatError):
+    """The peer sent what is no frame, or not now: the peer's fault.
+
+    Attributes:
+        code: The wire code that the peer is told.
+        id: The `id` of the offending command where it could be read.
+    """
+
+    code: str = "bad-frame"
+
+    def __init__(self, text: str = "", *, code: str = "bad-frame", id: str | None = None) -> None:  # noqa: A002 - the wire's word
+        super().__init__(text)
+        self.code = code
+        self.id = id
+
+
+class TooLong(ProtocolError):
+    """A line over the limit: the connection cannot go on."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, code="too-long")
+
+
+class Unreachable(ChatError):
+    """Nobody answers at that address, or TLS failed for the reason given."""
+
+
+class NotTrusted(Unreachable):
+    """What answers there is not proven to be the server."""
+
+
+class CertificateRefused(Unreachable):
+    """The server does not accept our certificate."""
+
+
+class Disconnected(ChatError):
+    """The connection is over for good: closed by us, taken over, or the server ended it."""
+
+
+class ConfigError(ChatError):
+    """A file, an option or a value in it is wrong; the text names it."""
+
+
+class StoreError(ChatError):
+    """The database cannot be read or written."""
+
+
+class Refused(ChatError):
+    """The server says no. The same classes on both sides of the wire.
+
+    Attributes:
+        code: The wire code.
+        room, n, expected, last, retry_after: As in the `error` frame, where given.
+    """
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        room: str | None = None,
+        n: int | None = None,
+        expected: int | None = None,
+        last: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.room = room
+        self.n = n
+        self.expected = expected
+        self.last = last
+        self.retry_after = retry_after
+
+
+class BadFrame(Refused):
+    """The line is no JSON object of the shape its type wants."""
+
+    code = "bad-frame"
+
+
+class UnknownType(Refused):
+    """The server knows no frame of that type."""
+
+    code = "unknown-type"
+
+
+class LineTooLong(Refused):
+    """The line is longer than the server reads; the connection is closed."""
+
+    code = "too-long"
+
+
+class HelloFirst(Refused):
+    """`hello` comes first and once."""
+
+    code = "hello-first"
+
+
+class WrongProtocol(Refused):
+    """The server does not speak the protocol version asked for."""
+
+    code = "protocol"
+
+
+class BadName(Refused):
+    """The name breaks the rule for names, which the text quotes."""
+
+    code = "bad-name"
+
+
+class NoRoom(Refused):
+    """There is no such room."""
+
+    code = "no-room"
+
+
+class RoomExists(Refused):
+    """There is such a room already."""
+
+    code = "room-exists"
+
+
+class NoUser(Refused):
+    """Nobody of that name is known, or here."""
+
+    code = "no-user"
+
+
+class NotMember(Refused):
+    """That wants a room joined first."""
+
+    code = "not-member"
+
+
+class Forbidden(Refused):
+    """One may not do that."""
+
+    code = "forbidden"
+
+
+class OutOfOrder(Refused):
+    """A counter was skipped: `expected` is the one that comes next."""
+
+    code = "out-of-order"
+
+
+class Duplicate(Refused):
+    """A counter was used before: `last` is the last one accepted."""
+
+    code = "duplicate"
+
+
+class TextTooLong(Refused):
+    """The text is longer than the server takes."""
+
+    code = "text-too-long"
+
+
+class TooMany(Refused):
+    """A limit on how many of something is reached."""
+
+    code = "too-many"
+
+
+class Revoked(Refused):
+    """The certificate is on its issuer's revocation list."""
+
+    code = "revoked"
+
+
+class CrlUnusable(Refused):
+    """The server's revocation list is missing, unreadable or expired: nobody new gets in."""
+
+    code = "crl"
+
+
+class WrongCertificate(Refused):
+    """The certificate cannot be used for chat: its name or its usage is wrong."""
+
+    code = "certificate"
+
+
+class StoreUnavailable(Refused):
+    """The server cannot write its log now; nothing of the command has happened."""
+
+    code = "store"
+
+
+CODES: dict[str, type[Refused]] = {
+    kind.code: kind
+    for kind in (
+        BadFrame,
+        UnknownType,
+        LineTooLong,
+        HelloFirst,
+        WrongProtocol,
+        BadName,
+        NoRoom,
+        RoomExists,
+        NoUser,
+        NotMember,
+        Forbidden,
+        OutOfOrder,
+        Duplicate,
+        TextTooLong,
+        TooMany,
+        Revoked,
+        CrlUnusable,
+        WrongCertificate,
+        StoreUnavailable,
+    )
+}
+"""Wire code -> class, in the order of docs/protocol.md."""

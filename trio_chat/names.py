@@ -1,0 +1,111 @@
+"""Names of people, rooms and devices: one rule, checked wherever a name enters.
+
+A name is also a file name and a log field, so it is short and plain. Two names are the
+same when their *keys* are: NFC, case-folded. May know nothing but text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NewType
+
+from trio_chat.errors import BadName
+
+__all__ = [
+    "RESERVED",
+    "RULE",
+    "Key",
+    "check_device",
+    "check_name",
+    "check_user",
+    "direct_room",
+    "is_direct",
+    "key",
+    "peer_of",
+]
+
+Key = NewType("Key", str)
+"""A name folded for comparison: the identity behind its spellings."""
+
+RULE = (
+    "a name has 1 to 32 letters and digits of one script, '.', '_' or '-', "
+    "and starts with a letter or digit"
+)
+RESERVED = frozenset({"god", "ca", "server", "admin"})
+
+_PUNCTUATION = frozenset("._-")
+_DEVICE = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
+# Scripts that are written together count as one.
+_TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
+
+
+def key(name: str) -> Key:
+    """Fold `name` for comparison: NFC, case-folded."""
+    return Key(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()))
+
+
+def check_name(name: str) -> str:
+    """Return `name` in NFC, or raise `BadName` with the rule.
+
+    For rooms and device names; `check_user` refuses the reserved ones as well.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if not 1 <= len(name) <= 32 or name != unicodedata.normalize("NFKC", name):
+        raise BadName(RULE)
+    if name[0] in _PUNCTUATION:
+        raise BadName(RULE)
+    letters = [c for c in name if c not in _PUNCTUATION and c not in "0123456789"]
+    if not all(c.isalpha() for c in letters):
+        raise BadName(RULE)
+    if len({_script(c) for c in letters}) > 1:
+        raise BadName(RULE)
+    return name
+
+
+def check_user(name: str) -> str:
+    """Return `name` in NFC if a person may bear it, or raise `BadName`."""
+    name = check_name(name)
+    if key(name) in RESERVED:
+        raise BadName(f"the name {name} is reserved; choose another")
+    return name
+
+
+def check_device(device: str) -> str:
+    """Return the device id of a `hello` (at most 32 ASCII letters and digits)."""
+    if not _DEVICE.fullmatch(device):
+        raise BadName("a device id has 1 to 32 ASCII letters and digits")
+    return device
+
+
+def direct_room(one: str, other: str) -> str:
+    """Name the two-person room of two people: `@` and their sorted keys.
+
+    `+` and `@` cannot occur in a name, so no other room can be called that.
+    """
+    return "@" + "+".join(sorted((key(one), key(other))))
+
+
+def is_direct(room: str) -> bool:
+    """Is this the name of a two-person room?"""
+    return room.startswith("@")
+
+
+def peer_of(room: str, user: str) -> Key | None:
+    """Return the key of the other person in a two-person room, or None.
+
+    None when `room` is no well-formed two-person room or `user` is not one of the two.
+    """
+    people = room[1:].split("+")
+    if not is_direct(room) or len(people) != 2 or people != sorted(people):
+        return None
+    mine = key(user)
+    if mine not in people:
+        return None
+    people.remove(mine)
+    return Key(people[0])
+
+
+def _script(character: str) -> str:
+    script = unicodedata.name(character, "UNKNOWN").split(" ")[0]
+    return _TOGETHER.get(script, script)
