@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import attrs
 import msgspec
 
 from trio_chat.errors import ProtocolError
-from trio_chat.protocol.frames import COMMANDS, EVENTS, Command, Event
+from trio_chat.protocol.frames import (
+    COMMANDS,
+    EVENTS,
+    Command,
+    Event,
+    InputLimit,
+    Member,
+    RoomInfo,
+)
 
 __all__ = ["decode_command", "decode_event", "decode_event_object", "encode", "encode_text"]
 
@@ -48,7 +55,8 @@ def decode_command(line: bytes) -> Command:
             except _MALFORMED:
                 pass  # read again, slowly, for its id and a full account of what is wrong
     found = _load(line)
-    return _convert(found, COMMANDS)
+    command: Command = _convert(found, COMMANDS)
+    return command
 
 
 def decode_event(line: bytes) -> Event:
@@ -58,7 +66,8 @@ def decode_event(line: bytes) -> Event:
 
 def decode_event_object(found: dict[str, Any]) -> Event:
     """Return the frame in an object already read, an entry of a page say."""
-    return _convert(found, EVENTS)
+    event: Event = _convert(found, EVENTS)
+    return event
 
 
 def _load(line: bytes) -> dict[str, Any]:
@@ -91,9 +100,9 @@ def _convert(found: dict[str, Any], kinds: dict[str, Any]) -> Any:
         ) from None
 
 
-def _object(frame: Any) -> dict[str, Any]:
+def _object(frame: Command | Event) -> dict[str, Any]:
     found: dict[str, Any] = {"type": frame.type}
-    for name, key in _fields(type(frame)):
+    for name, key in _FIELDS[type(frame)]:
         value = getattr(frame, name)
         if value is not None:
             found[key] = _value(value)
@@ -103,14 +112,19 @@ def _object(frame: Any) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, list):
         return [_value(item) for item in value]
-    if attrs.has(type(value)):
-        found = {key: getattr(value, name) for name, key in _fields(type(value))}
+    if type(value) in _FIELDS:
+        found = {key: getattr(value, name) for name, key in _FIELDS[type(value)]}
         return {key: item for key, item in found.items() if item is not None and item != []}
     return value
 
 
-@cache
-def _fields(kind: type) -> tuple[tuple[str, str], ...]:
+def _names(kind: type[attrs.AttrsInstance]) -> tuple[tuple[str, str], ...]:
     """Return (attribute, name on the wire) of each field, in order."""
-    names = [field.name for field in attrs.fields(kind)]
-    return tuple((name, "from" if name == "sender" else name) for name in names)
+    fields = [field.name for field in attrs.fields(kind)]
+    return tuple((name, "from" if name == "sender" else name) for name in fields)
+
+
+_FIELDS: dict[type, tuple[tuple[str, str], ...]] = {
+    kind: _names(kind)
+    for kind in (*COMMANDS.values(), *EVENTS.values(), InputLimit, Member, RoomInfo)
+}

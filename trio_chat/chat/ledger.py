@@ -1,0 +1,143 @@
+"""A room's order: who may say what comes next, and what its number is.
+
+Turns what members want to say into numbered entries of the log, as the bytes that every
+member will get. Pure: what it returns takes effect with `commit`, once the log has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from trio_chat.errors import Duplicate, OutOfOrder, Refused
+from trio_chat.protocol.codec import encode_text
+
+__all__ = ["Draft", "Entry", "Ledger", "Numbered", "author", "message_rest", "topic_rest"]
+
+
+@attrs.frozen
+class Entry:
+    """Something a member wants in the log, written out but for number and time.
+
+    Attributes:
+        device: The wire's id of the device; the counter belongs to it.
+        n: Its counter, or None for an entry without one.
+        rest: The line's bytes after `time`: sender, device and content.
+        topic: The room's new topic, if that is what it is.
+        ticket: Whatever the caller wants back with the entry's fate.
+    """
+
+    device: str
+    n: int | None
+    rest: bytes
+    topic: str | None
+    ticket: object
+
+
+@attrs.frozen
+class Numbered:
+    """One batch, ready for the log: `last - first + 1` lines in `body`."""
+
+    first: int
+    last: int
+    body: bytes
+    counters: dict[str, int]
+    topic: str | None
+    entries: list[Entry]
+
+
+@attrs.frozen
+class Draft:
+    """A batch, if anything was accepted, and what was refused."""
+
+    batch: Numbered | None
+    refused: list[tuple[Entry, Refused]]
+
+
+@attrs.define
+class Ledger:
+    """The numbers of one room: its newest entry, and the last counter of each device."""
+
+    room: str
+    seq: int
+    counters: dict[str, int]
+    topic: str = ""
+    _message: bytes = attrs.field(init=False)
+    _topic: bytes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        name = encode_text(self.room)
+        self._message = b'{"type":"message","room":%s,"seq":' % name
+        self._topic = b'{"type":"topic","room":%s,"seq":' % name
+
+    def draft(self, entries: Sequence[Entry], now: float) -> Draft:
+        """Number `entries` in order; nothing changes until `commit`.
+
+        A device's counter is contiguous: what repeats or skips one is refused and leaves
+        the counter where it was.
+        """
+        stamp = b',"time":%.3f' % now
+        seq = self.seq
+        counters: dict[str, int] = {}
+        accepted: list[Entry] = []
+        lines: list[bytes] = []
+        refused: list[tuple[Entry, Refused]] = []
+        topic = None
+        for entry in entries:
+            n = entry.n
+            if n is not None:
+                last = counters.get(entry.device)
+                if last is None:
+                    last = self.counters.get(entry.device, 0)
+                if n != last + 1:
+                    refused.append((entry, self._out_of_line(n, last)))
+                    continue
+                counters[entry.device] = n
+            seq += 1
+            if entry.topic is None:
+                lines.append(b"%s%d%s%s" % (self._message, seq, stamp, entry.rest))
+            else:
+                lines.append(b"%s%d%s%s" % (self._topic, seq, stamp, entry.rest))
+                topic = entry.topic
+            accepted.append(entry)
+        if not accepted:
+            return Draft(None, refused)
+        batch = Numbered(self.seq + 1, seq, b"".join(lines), counters, topic, accepted)
+        return Draft(batch, refused)
+
+    def commit(self, batch: Numbered) -> None:
+        """The log has `batch`: go on from there."""
+        self.seq = batch.last
+        self.counters.update(batch.counters)
+        if batch.topic is not None:
+            self.topic = batch.topic
+
+    def _out_of_line(self, n: int, last: int) -> Refused:
+        if n <= last:
+            return Duplicate(
+                f"n {n} was used before; the last one taken is {last}",
+                room=self.room,
+                n=n,
+                last=last,
+            )
+        return OutOfOrder(
+            f"n {n} skips some; {last + 1} comes next", room=self.room, n=n, expected=last + 1
+        )
+
+
+def author(user: str, device: str) -> bytes:
+    """Return the part of a line that says who: made once per member."""
+    return b',"from":%s,"device":%s' % (encode_text(user), encode_text(device))
+
+
+def message_rest(who: bytes, n: int, text: str, form: str | None) -> bytes:
+    """Return the end of a message's line, from its author on."""
+    if form is None:
+        return b'%s,"n":%d,"text":%s}\n' % (who, n, encode_text(text))
+    return b'%s,"n":%d,"text":%s,"form":%s}\n' % (who, n, encode_text(text), encode_text(form))
+
+
+def topic_rest(who: bytes, text: str) -> bytes:
+    """Return the end of a topic's line, from its author on."""
+    return b'%s,"text":%s}\n' % (who, encode_text(text))

@@ -1,0 +1,263 @@
+"""`trio-chat serve`: starts a server, and is the one place that knows signals and files of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trio_chat.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    import trio
+
+    from trio_chat.pki import FirstStart
+    from trio_chat.server import Server, ServerConfig
+
+__all__ = ["EPILOG", "SUMMARY", "add_arguments", "run"]
+
+_HERE = ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+SUMMARY = "run a chat server"
+EPILOG = """\
+On first start it makes a private CA, its own certificate and one for you.
+
+examples:
+  trio-chat serve --room lobby --ca pki/ca.crt
+  trio-chat serve --room lobby --room ops --host 0.0.0.0 --public-name chat.example.org
+  trio-chat serve --config server.toml --db /var/lib/trio-chat/chat.db
+
+signals: TERM drains and stops, HUP reloads certificates, revocation list and
+configuration, USR1 logs the running tasks.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    add = parser.add_argument
+    add("--room", action="append", default=[], metavar="NAME", help="have this room (repeatable)")
+    add(
+        "--ca",
+        type=Path,
+        default=Path("pki/ca.crt"),
+        metavar="FILE",
+        help="the CA's certificate [pki/ca.crt]",
+    )
+    add(
+        "--cert",
+        type=Path,
+        metavar="FILE",
+        help="the server's certificate [server.crt beside the CA]",
+    )
+    add("--key", type=Path, metavar="FILE", help="its private key [server.key beside the CA]")
+    add("--passphrase-file", metavar="FILE", help="the key's passphrase, if it has one")
+    add("--host", "-ip", default="127.0.0.1", help="listen on this address [127.0.0.1]")
+    add("--port", "-p", type=int, default=8443, help="listen on this port, 0 for any [8443]")
+    add(
+        "--public-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name people use for this machine (first start)",
+    )
+    add("--db", type=Path, metavar="FILE", help="the database [chat.db beside the CA]")
+    add("--config", type=Path, metavar="FILE", help="limits and durability, in TOML")
+    add("--plain", action="store_true", help="rooms the server can read: so far, all are")
+    add("--verbose", "-v", action="store_true", help="log every connection")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    import trio
+
+    from trio_chat.cli.passphrase import read_passphrase
+
+    first = _first_start(options)
+    _set_up_logging(verbose=options.verbose)
+    key = options.key or options.ca.parent / "server.key"
+    passphrase = read_passphrase(key, options.passphrase_file)
+
+    def configure() -> ServerConfig:
+        return _configure(options, passphrase)
+
+    _allow_many_files()
+    _settle_memory()
+    try:
+        trio.run(_serve, configure, first)
+    except* (ConfigError, StoreError) as group:
+        raise _first_of(group) from None
+    return 0
+
+
+async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None) -> None:
+    import trio
+
+    config = configure()
+    async with trio.open_nursery() as nursery:
+        helpers = trio.CancelScope()
+        server: Server = await nursery.start(_until_done, config, helpers)
+        _announce(server, first)
+        with helpers:
+            async with trio.open_nursery() as beside:
+                await beside.start(_heed_signals, server, configure)
+                beside.start_soon(_keep_list_signed, config.ca)
+
+
+async def _until_done(
+    config: ServerConfig, helpers: trio.CancelScope, *, task_status: trio.TaskStatus[Server]
+) -> None:
+    """Run the server; when it has ended, what runs beside it ends too."""
+    from trio_chat.server import serve
+
+    try:
+        await serve(config, task_status=task_status)
+    finally:
+        helpers.cancel()
+
+
+async def _heed_signals(
+    server: Server,
+    configure: Callable[[], ServerConfig],
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    import logging
+    import signal
+
+    import trio
+
+    from trio_chat.server import task_tree
+
+    log = logging.getLogger("trio_chat.server")
+    wanted = [getattr(signal, name, None) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")]
+    with trio.open_signal_receiver(*filter(None, wanted)) as signals:
+        task_status.started()
+        async for number in signals:
+            match signal.Signals(number).name:
+                case "SIGTERM" | "SIGINT":
+                    log.info("draining: telling everybody, then stopping")
+                    server.drain()
+                case "SIGHUP":
+                    try:
+                        await server.reload(configure())
+                    except (ConfigError, StoreError) as error:
+                        log.error("not reloaded, everything stays as it was: %s", error)
+                    else:
+                        log.info("reloaded certificates, revocation list and configuration")
+                case "SIGUSR1":
+                    log.info("%s\n%s", server.statistics(), "\n".join(task_tree()))
+
+
+async def _keep_list_signed(ca: Path) -> None:
+    """Sign the revocation list anew at half of its life, where the CA's key is here."""
+    import datetime as dt
+    import logging
+
+    import trio
+
+    from trio_chat.pki import refresh_crl
+
+    log = logging.getLogger("trio_chat.server")
+    while True:
+        try:
+            if await trio.to_thread.run_sync(refresh_crl, ca, dt.datetime.now(dt.UTC)):
+                log.info("signed the revocation list anew")
+        except ConfigError as error:
+            log.warning("cannot sign the revocation list anew: %s", error)
+        await trio.sleep(3600)
+
+
+# --- before it runs ----------------------------------------------------------------------
+
+
+def _first_start(options: argparse.Namespace) -> FirstStart | None:
+    import getpass
+
+    from trio_chat.pki import ensure_pki
+
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):
+        login = "owner"  # no entry for this user id
+    return ensure_pki(
+        options.ca,
+        public_names=options.public_name,
+        login=login,
+        cert=options.cert,
+        key=options.key,
+    )
+
+
+def _configure(options: argparse.Namespace, passphrase: bytes | None) -> ServerConfig:
+    from trio_chat.server import FileConfig, ServerConfig, read_config
+
+    file = read_config(options.config) if options.config else FileConfig()
+    named = {name: getattr(options, name) for name in ("cert", "key", "db")}
+    return ServerConfig(
+        ca=options.ca,
+        host=options.host,
+        port=options.port,
+        rooms=options.room,
+        limits=file.limits,
+        durability=file.durability,
+        passphrase=passphrase,
+        **{name: value for name, value in named.items() if value is not None},
+    )
+
+
+def _set_up_logging(*, verbose: bool) -> None:
+    import logging
+
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+
+
+def _allow_many_files() -> None:
+    """Raise the limit on open files as far as it goes: each connection is one."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows has no such limit
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _settle_memory() -> None:
+    """Keep what start-up made out of the collector's way, and have it look less often."""
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+def _announce(server: Server, first: FirstStart | None) -> None:
+    from trio_chat.address import Address
+
+    if first is not None:
+        made = ", ".join(path.name for path in first.files)
+        print(f"made a private CA in {first.ca.parent}: {made}", file=sys.stderr)
+        print(f"the server is known as {', '.join(first.hosts)}", file=sys.stderr)
+        print(f"{first.user} is the first user and has the admin role", file=sys.stderr)
+    rooms = ", ".join(server.config.rooms) or "none; `/create NAME` makes one"
+    print(f"rooms: {rooms} (plain: the server can read them)", file=sys.stderr)
+    for host, port in server.addresses:
+        print(f"listening on {Address(host, port)}", file=sys.stderr)
+    if first is not None:
+        host = "localhost" if server.config.host in _HERE else server.config.host
+        line = first.join_line(str(Address(host, server.port)))
+        print(f"to join: {line}", file=sys.stderr)
+    sys.stderr.flush()
+
+
+def _first_of(group: BaseExceptionGroup[ConfigError | StoreError]) -> ConfigError | StoreError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ConfigError | StoreError)
+    return error

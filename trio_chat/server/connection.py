@@ -1,0 +1,398 @@
+"""One connection: the task that reads it, and everything that is ever written to it.
+
+The task reads frames, one at a time, and awaits each one's handling: what a peer can cost
+is bounded by that alone. Writing never waits. Where the kernel takes no more, replies are
+owed (and nothing more is read until they are paid), and rooms are read on from the log.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+from cryptography import x509
+
+from trio_chat import names
+from trio_chat.chat.bucket import Bucket
+from trio_chat.errors import (
+    HelloFirst,
+    LineTooLong,
+    ProtocolError,
+    Refused,
+    TooMany,
+    WrongCertificate,
+    WrongProtocol,
+)
+from trio_chat.identity import ADMIN, BOT, Identity, client_identity
+from trio_chat.protocol.codec import decode_command, encode
+from trio_chat.protocol.frames import PROTOCOL, Closing, Command, Error, Event, Hello, Member
+from trio_chat.protocol.lines import LineBuffer
+from trio_chat.server.dispatch import handle
+from trio_chat.transport import Slots, Wire
+
+if TYPE_CHECKING:
+    import socket
+
+    from trio_chat.server.cursor import Cursor
+    from trio_chat.server.server import Server
+
+__all__ = ["Connection"]
+
+log = logging.getLogger("trio_chat.server")
+
+LINGER = 1.0  # s for a peer to hear why its connection ends
+_numbers = itertools.count(1)
+
+
+class Connection:
+    """A peer, from being accepted to its end.
+
+    Attributes:
+        id: A number for the log.
+        address: Where it comes from, without the port.
+        scope: Cancelling it ends the connection; `end` does so with a reason.
+        identity, device: Who it is, once it has said `hello`.
+        cursors: The rooms it is in, by their keys.
+        heard: Trio's clock when something last came from it.
+        pinged: Has it been asked for a sign of life since?
+        delayed: Is its input being held back by its limit?
+        gone: Set when it has left all rooms and its device is free.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_bad",
+        "_lines",
+        "_owed",
+        "_paid",
+        "_pump",
+        "_reason",
+        "_server",
+        "address",
+        "away",
+        "bucket",
+        "cursors",
+        "delayed",
+        "device",
+        "gone",
+        "heard",
+        "id",
+        "identity",
+        "nick",
+        "noticed",
+        "pinged",
+        "scope",
+        "since",
+        "wire",
+    )
+
+    identity: Identity
+    device: str
+    bucket: Bucket
+
+    def __init__(self, server: Server, sock: socket.socket, address: str, slots: Slots) -> None:
+        self.id = next(_numbers)
+        self.address = address
+        self.scope = trio.CancelScope()
+        self.wire = Wire(sock, server.context, slots)
+        self.wire.on_blocked = self.catch_up
+        self.cursors: dict[names.Key, Cursor] = {}
+        self.nick: str | None = None
+        self.away: str | None = None
+        self.noticed: set[str] = set()  # two-person rooms it was told of and has not joined
+        self.since = self.heard = trio.current_time()
+        self.pinged = False
+        self.delayed = False
+        self.gone = trio.Event()
+        self._server = server
+        self._lines = LineBuffer(server.limits.hello_size)
+        self._bad: deque[float] | None = None
+        self._owed: list[bytes] = []
+        self._paid: trio.Event | None = None
+        self._pump: trio.CancelScope | None = None
+        self._reason: str | None = None  # why it ends, once that is known
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.id} from {self.address}>"
+
+    # --- its life ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the peer until one side ends it; nothing it does reaches further."""
+        authenticated = False
+        try:
+            with self.scope:
+                try:
+                    with trio.fail_after(self._server.limits.handshake_timeout):
+                        await self.wire.handshake()
+                    self.identity = self._identify()
+                    authenticated = True
+                    self.scope.deadline = trio.current_time() + self._server.limits.hello_timeout
+                    await self._listen()
+                except (ProtocolError, Refused) as error:
+                    self._refuse(error)
+                except trio.TooSlowError:
+                    self._reason = "handshake timed out"
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    self._reason = self._reason or f"connection lost: {_cause(error)}"
+                except Exception:
+                    # A defect of ours: it ends this connection and nothing else.
+                    self._reason = "internal error"
+                    log.exception("connection %d: internal error", self.id)
+        finally:
+            self._leave(authenticated)
+            log.debug("connection %d ended: %s", self.id, self._reason or "timed out")
+            if self.wire.dead:
+                self.wire.close()
+            else:
+                await self.wire.linger(LINGER)
+
+    def end(self, reason: str, *, retry_after: float | None = None) -> None:
+        """End the connection from outside, telling the peer why."""
+        if self._reason is None:
+            self._reason = reason
+            self.say(Closing(reason, retry_after))
+        self.scope.cancel()
+
+    def make_room(self) -> None:
+        """Go before `hello`, unasked: too many are waiting."""
+        self._reason = "made room for others"
+        self.scope.cancel()
+
+    def _identify(self) -> Identity:
+        der = self.wire.peer_certificate()
+        if der is None:
+            raise WrongCertificate("there is no certificate")
+        try:
+            identity = client_identity(x509.load_der_x509_certificate(der))
+        except ValueError:
+            raise WrongCertificate("the certificate cannot be read") from None
+        self._server.revocations.check(identity, time.time())
+        return identity
+
+    def _refuse(self, error: ProtocolError | Refused) -> None:
+        """Say why there is nothing more to say."""
+        self._reason = error.code
+        self.say(Error(code=error.code, text=str(error)))
+
+    def _leave(self, authenticated: bool) -> None:
+        """Be gone from everywhere: synchronous, so nobody ever sees half of it."""
+        if self._pump is not None:
+            self._pump.cancel()
+        for cursor in list(self.cursors.values()):
+            cursor.room.leave(self)
+        self._server.forget(self, authenticated)
+        self.gone.set()
+
+    # --- reading -------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        while True:
+            data = await self.wire.receive()
+            if not data:
+                self._reason = self._reason or "closed by the peer"
+                return
+            self.heard = trio.current_time()
+            self.pinged = False
+            for line in self._lines.feed(data):
+                await self._take(line)
+            if self._lines.too_long:
+                raise LineTooLong(f"a line may have {self._lines.limit} bytes; split the text")
+
+    async def _take(self, line: bytes) -> None:
+        """Handle one line: late if the peer says too much, and never before its debts are paid."""
+        if self._owed:
+            await self._settled()
+        try:
+            frame = decode_command(line)
+            if not self.welcomed:
+                await self._greet(frame)
+                return
+            await handle(self._server, self, frame)
+        except ProtocolError as error:
+            self.say(Error(code=error.code, text=str(error), id=error.id))
+            self._count_bad(error)
+
+    async def spend(self) -> None:
+        """Pay for one frame of input; waits where the limit says so."""
+        wait = self.bucket.take(trio.current_time())
+        if wait > 0:
+            self.delayed = True
+            try:
+                await trio.sleep(wait)
+            finally:
+                self.delayed = False
+
+    def _count_bad(self, error: ProtocolError) -> None:
+        """Close the connection of a peer that keeps sending what is no frame."""
+        if error.code == "unknown-type":
+            return  # from a newer client, perhaps
+        limit = self._server.limits.bad_frames
+        if self._bad is None:
+            self._bad = deque(maxlen=limit)
+        now = trio.current_time()
+        self._bad.append(now)
+        if len(self._bad) == limit and self._bad[0] > now - 60:
+            self.end("bad-frames")
+
+    # --- hello ---------------------------------------------------------------------------
+
+    @property
+    def welcomed(self) -> bool:
+        """Has it said `hello`, and been let in?"""
+        return hasattr(self, "bucket")
+
+    async def _greet(self, frame: Command) -> None:
+        if not isinstance(frame, Hello):
+            error = ProtocolError(
+                "say hello first", code=HelloFirst.code, id=getattr(frame, "id", None)
+            )
+            raise error
+        if frame.protocol != PROTOCOL:
+            raise WrongProtocol(f"this server speaks protocol {PROTOCOL}")
+        if frame.device is not None:
+            names.check_device(frame.device)
+        self.device = self.identity.device(frame.device)
+        limits = self._server.limits
+        if not await self._server.register(self):
+            raise TooMany(
+                "too many connections of this person or address; end another first",
+                retry_after=60.0,
+            )
+        self.scope.deadline = float("inf")
+        self._lines.limit = limits.frame_size
+        bot = BOT in self.identity.roles
+        self.bucket = Bucket(
+            limits.bot_input_burst if bot else limits.input_burst,
+            limits.bot_input_rate if bot else limits.input_rate,
+        )
+        self.say(self._server.welcome(self, bot))
+        log.debug("connection %d is %s from %s", self.id, self.identity.user, self.address)
+
+    def member(self) -> Member:
+        """Return this connection as rosters show it."""
+        identity = self.identity
+        return Member(
+            user=identity.user,
+            device=self.device,
+            name=identity.device_name,
+            nick=self.nick,
+            away=self.away,
+            roles=sorted(identity.roles & {ADMIN, BOT}),
+        )
+
+    # --- writing -------------------------------------------------------------------------
+
+    def say(self, frame: Event) -> None:
+        """Write a frame that must arrive; owed, in order, while the kernel takes no more."""
+        self.say_line(encode(frame))
+
+    def say_line(self, line: bytes) -> None:
+        """Write an encoded frame as `say` does."""
+        if self.wire.blocked or self._owed:
+            self._owed.append(line)
+        else:
+            self.wire.write(line)
+
+    @property
+    def debt(self) -> int:
+        """How many bytes of frames are owed."""
+        return sum(map(len, self._owed))
+
+    @property
+    def behind(self) -> bool:
+        """Is it being read on to?"""
+        return self._pump is not None
+
+    async def _settled(self) -> None:
+        """Wait until nothing is owed."""
+        while self._owed:
+            if self._paid is None:
+                self._paid = trio.Event()
+            await self._paid.wait()
+
+    def catch_up(self) -> None:
+        """Start reading on from the log, unless that is going on."""
+        if self._pump is None and not self.gone.is_set():
+            self._pump = trio.CancelScope()
+            self._server.nursery.start_soon(self._read_on, self._pump, name=f"reading on {self.id}")
+
+    async def _read_on(self, scope: trio.CancelScope) -> None:
+        """Write what is owed, then what the log has, until the peer has everything."""
+        with scope:
+            try:
+                while True:
+                    await self.wire.drain()
+                    if self._owed:
+                        self._pay()
+                    elif not await self._advance():
+                        break  # and nothing has happened since it looked
+            except trio.BrokenResourceError:
+                self.scope.cancel()  # the reader finds out as well; be sure
+        self._pump = None
+
+    def _pay(self) -> None:
+        owed = b"".join(self._owed)
+        self._owed.clear()
+        if self._paid is not None:
+            self._paid.set()
+            self._paid = None
+        self.wire.write(owed)
+
+    async def _advance(self) -> bool:
+        """Take one room one step on; return whether there was anything to do.
+
+        When the answer is no, nothing was awaited since the last look at any room.
+        """
+        for cursor in self.cursors.values():
+            if cursor.lags:
+                await self._advance_room(cursor)
+                return True
+        for cursor in self.cursors.values():
+            if cursor.stale:
+                cursor.stale = False
+                self.wire.write(encode(cursor.room.roster_now()))
+                return True
+        return False
+
+    async def _advance_room(self, cursor: Cursor) -> None:
+        after = cursor.seq
+        last, body = await cursor.room.read_on(after)
+        # Meanwhile the peer may have left, or another write may have filled the kernel.
+        if (
+            cursor.seq == after
+            and not self.wire.blocked
+            and cursor.room.cursors.get(self) is cursor
+        ):
+            cursor.seq = last
+            if body:
+                self.wire.write(body)
+
+    # --- what became of what it said -------------------------------------------------------
+
+    def accepted(self, seq: int) -> None:
+        """Its message is in the log; the echo, pushed already, says so."""
+
+    def refused(self, error: Refused) -> None:
+        """Its message is not in the log: say why."""
+        self.say(
+            Error(
+                code=error.code,
+                text=str(error),
+                room=error.room,
+                n=error.n,
+                expected=error.expected,
+                last=error.last,
+                retry_after=error.retry_after,
+            )
+        )
+
+
+def _cause(error: BaseException) -> str:
+    """Return the library's reason for a lost connection; it quotes nothing of the peer's."""
+    cause = error.__cause__
+    return getattr(cause, "reason", None) or type(cause or error).__name__

@@ -1,0 +1,91 @@
+"""What happens by the clock: heartbeats, counts of large rooms, the revocation list, retention.
+
+One task each for the whole server, none for a connection: an idle connection costs nothing
+but its place in a list.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_chat.errors import StoreError
+from trio_chat.protocol.frames import Ping
+
+if TYPE_CHECKING:
+    from trio_chat.server.server import Server
+
+__all__ = ["expire_history", "keep_pulse", "watch_revocations"]
+
+log = logging.getLogger("trio_chat.server")
+
+TICK = 1.0  # s between looks at rooms and connections
+TAIL_IDLE = 10.0  # s after which a silent room's newest messages leave memory
+WATCH = 0.5  # s between looks at the revocation list
+EXPIRE = 3600.0  # s between clearings of old history
+
+
+async def keep_pulse(server: Server) -> None:
+    """Ask silent connections for a sign of life, end dead ones, tell large rooms' counts."""
+    while True:
+        await trio.sleep(TICK)
+        now = trio.current_time()
+        _beat(server, now)
+        for room in server.rooms:
+            if (count := room.roster.tell_count()) is not None:
+                room.cast(count)
+            if room.touched < now - TAIL_IDLE:
+                room.drop_tail()
+        server.admission.forget(now)
+
+
+def _beat(server: Server, now: float) -> None:
+    limits = server.limits
+    for connection in list(server.connections):
+        silent = now - connection.heard
+        if silent < limits.heartbeat_interval:
+            continue
+        if connection.wire.blocked or connection.delayed:
+            # Not its fault; the kernel decides (TCP_USER_TIMEOUT). But whoever is behind
+            # for longer than anything is kept will never catch up.
+            if silent > limits.retention:
+                connection.end("behind for too long")
+        elif silent > limits.heartbeat_timeout:
+            connection.end("silent")
+        elif not connection.pinged:
+            connection.pinged = True
+            connection.say(Ping())
+
+
+async def watch_revocations(server: Server) -> None:
+    """Look at the list all the time; end what it revokes within a second."""
+    problem: str | None = None
+    while True:
+        await trio.sleep(WATCH)
+        if server.revocations.refresh():
+            server.end_revoked()
+        if server.revocations.problem != problem:
+            problem = server.revocations.problem
+            if problem:
+                log.error(
+                    "revocation list %s: %s; nobody new is let in", server.revocations.path, problem
+                )
+            else:
+                log.info("revocation list %s is in order again", server.revocations.path)
+
+
+async def expire_history(server: Server) -> None:
+    """Delete what is older than retention, at start and every hour."""
+    while True:
+        try:
+            for room_id, first in await server.store.expire(time.time() - server.limits.retention):
+                for room in server.rooms:
+                    if room.id == room_id:
+                        room.first = first
+                        room.drop_tail()
+        except StoreError as error:
+            log.error("cannot delete old history: %s", error)
+        await trio.sleep(EXPIRE)

@@ -1,0 +1,317 @@
+"""A room: one broadcaster task that takes what waits, logs it, and pushes it to everyone.
+
+The broadcaster is the room's order: no locks, no second path. It takes everything that
+waits in its channel, appends it to the log in one transaction, and hands the same bytes to
+every member's wire. Pushing never awaits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+import trio
+
+from trio_chat import names
+from trio_chat.chat.ledger import Entry, Ledger, Numbered
+from trio_chat.chat.roster import Roster
+from trio_chat.errors import Refused, StoreError, StoreUnavailable
+from trio_chat.limits import Limits
+from trio_chat.protocol.codec import encode
+from trio_chat.protocol.frames import Event, Joined, Users
+from trio_chat.server.cursor import Cursor
+from trio_chat.store import Batch, RoomRow, RoomState, Store
+
+if TYPE_CHECKING:
+    from trio_chat.server.connection import Connection
+
+__all__ = ["Arrival", "Audience", "Receipt", "Room"]
+
+log = logging.getLogger("trio_chat.server")
+
+ROW_SIZE = 256 * 1024  # bytes of lines in one row of the log
+FAIRNESS = 200  # members pushed to before other tasks get a turn
+
+
+class Receipt(Protocol):
+    """Who wants to know what became of an entry."""
+
+    def accepted(self, seq: int) -> None:
+        """It is in the log, with this number."""
+
+    def refused(self, error: Refused) -> None:
+        """It is not, and never will be."""
+
+
+@attrs.define(eq=False)
+class Arrival:
+    """A connection that wants in, in its place among what is being said."""
+
+    cursor: Cursor
+    after: int | None
+    id: str | None
+    done: trio.Event = attrs.field(factory=trio.Event)
+    cancelled: bool = False
+
+
+Audience = Callable[["Room"], None]
+"""Called after a batch of a two-person room, to tell those who have not joined it."""
+
+
+class Room:
+    """A room that somebody is in.
+
+    Attributes:
+        pins: What keeps it in memory: members, and tasks about to post here.
+        inbox: Where entries and arrivals are posted; senders wait when it is full.
+    """
+
+    def __init__(
+        self, row: RoomRow, state: RoomState, store: Store, limits: Limits, audience: Audience
+    ) -> None:
+        self.id = row.id
+        self.name = row.name
+        self.key = names.key(row.name)
+        self.mode = row.mode
+        self.first = state.first
+        self.ledger = Ledger(row.name, state.seq, dict(state.counters), state.topic)
+        self.roster = Roster(row.name, limits.roster_size)
+        self.cursors: dict[Connection, Cursor] = {}
+        self.pins = 0
+        self.touched = 0.0  # trio's clock at the last batch
+        self._store = store
+        self._limits = limits
+        self._audience = audience
+        self._tail: deque[tuple[int, int, bytes]] = deque()
+        self._tail_size = 0
+        self.inbox, self._posted = trio.open_memory_channel[Entry | Arrival | None](
+            limits.room_queue
+        )
+
+    # --- the broadcaster ---------------------------------------------------------------
+
+    async def broadcast(self, forget: Callable[[Room], None]) -> None:
+        """Run the room until nobody is in it and nothing waits; then `forget` it."""
+        with self._posted:
+            while True:
+                await self._step(await self._take())
+                if not self.pins and not self._posted.statistics().current_buffer_used:
+                    forget(self)
+                    return
+
+    async def _take(self) -> list[Entry | Arrival | None]:
+        items = [await self._posted.receive()]
+        with contextlib.suppress(trio.WouldBlock):
+            while True:
+                items.append(self._posted.receive_nowait())
+        return items
+
+    async def _step(self, items: list[Entry | Arrival | None]) -> None:
+        entries = [item for item in items if isinstance(item, Entry)]
+        while entries:
+            chunk = _chunk(entries)
+            await self._append(chunk)
+            del entries[: len(chunk)]
+        for item in items:
+            if isinstance(item, Arrival):
+                self._admit(item)
+        if self.roster.changed:
+            self.cast(*self.roster.tell())
+
+    async def _append(self, entries: list[Entry]) -> None:
+        """Number, log, and only then push and acknowledge."""
+        now = time.time()
+        draft = self.ledger.draft(entries, now)
+        for entry, error in draft.refused:
+            _receipt(entry).refused(error)
+        batch = draft.batch
+        if batch is None:
+            return
+        try:
+            await self._store.append(
+                Batch(
+                    room=self.id,
+                    first=batch.first,
+                    last=batch.last,
+                    time=now,
+                    body=batch.body,
+                    counters=batch.counters,
+                    topic=batch.topic,
+                )
+            )
+        except StoreError as error:
+            log.error("room %s: cannot write the log: %s", self.name, error)
+            for entry in batch.entries:
+                _receipt(entry).refused(
+                    StoreUnavailable(
+                        "the server cannot write its log now; nothing was said, try again later",
+                        room=self.name,
+                        n=entry.n,
+                        retry_after=5.0,
+                    )
+                )
+            return
+        await self._publish(batch)
+
+    async def _publish(self, batch: Numbered) -> None:
+        self.ledger.commit(batch)
+        self.touched = trio.current_time()
+        self._remember(batch)
+        before, last, body = batch.first - 1, batch.last, batch.body
+        cursors = list(self.cursors.values())
+        for start in range(0, len(cursors), FAIRNESS):
+            for cursor in cursors[start : start + FAIRNESS]:
+                wire = cursor.wire
+                if cursor.seq == before and not wire.blocked:
+                    cursor.seq = last
+                    wire.write(body)
+            if start + FAIRNESS < len(cursors):
+                await trio.lowlevel.checkpoint()
+        for seq, entry in enumerate(batch.entries, batch.first):
+            if entry.ticket is not None:
+                _receipt(entry).accepted(seq)
+        self._audience(self)
+
+    def _admit(self, arrival: Arrival) -> None:
+        """Make the arrival a member: `joined`, then the log after its cursor, then live."""
+        arrival.done.set()
+        if arrival.cancelled:
+            return
+        cursor = arrival.cursor
+        connection = cursor.connection
+        seq = self.ledger.seq
+        self.cursors[connection] = connection.cursors[self.key] = cursor
+        connection.noticed.discard(self.name)
+        self.pins += 1
+        self.roster.enter(connection.member())
+        self._say_joined(cursor, arrival.id)
+        if arrival.after is None or arrival.after > seq:
+            cursor.seq = seq
+        else:
+            cursor.seq = max(arrival.after, self.first - 1)
+            if cursor.lags:
+                connection.catch_up()
+
+    def _say_joined(self, cursor: Cursor, ident: str | None) -> None:
+        members = list(self.roster.members.values())
+        cursor.connection.say(
+            Joined(
+                room=self.name,
+                mode=self.mode,
+                topic=self.ledger.topic,
+                role="member",
+                log=self._store.log_id,
+                first=self.first,
+                seq=self.ledger.seq,
+                n=self.ledger.counters.get(cursor.connection.device, 0),
+                count=len(members),
+                members=None if self.roster.large else members,
+                id=ident,
+            )
+        )
+
+    # --- what members and the server do, synchronously ----------------------------------
+
+    def leave(self, connection: Connection) -> None:
+        """Take a connection out; the others are told in the broadcaster's next step."""
+        if self.cursors.pop(connection, None) is not None:
+            del connection.cursors[self.key]
+            self.roster.leave(connection.device)
+            self.unpin()
+
+    def pin(self) -> None:
+        """Keep the room in memory until `unpin`."""
+        self.pins += 1
+
+    def unpin(self) -> None:
+        """Let it go again; the broadcaster looks whether it is still needed."""
+        self.pins -= 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the broadcaster take a step."""
+        with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
+            self.inbox.send_nowait(None)  # a full inbox wakes it anyway
+
+    def cast(self, *frames: Event, but: Connection | None = None) -> None:
+        """Tell the members something that is not kept; who is behind misses it."""
+        if not frames:
+            return
+        line = b"".join(map(encode, frames))
+        for connection, cursor in self.cursors.items():
+            if connection is but:
+                continue
+            if cursor.wire.blocked:
+                cursor.stale = True
+            else:
+                cursor.wire.write(line)
+
+    def roster_now(self) -> Users:
+        """Return the roster for somebody who missed some of it."""
+        members = list(self.roster.members.values())
+        return Users(room=self.name, count=len(members), users=[] if self.roster.large else members)
+
+    # --- the log, read back -------------------------------------------------------------
+
+    async def read_on(self, after: int) -> tuple[int, bytes]:
+        """Return what follows `after`, up to a chunk, and the number it ends with.
+
+        From memory where it is there still, else from the log. Where retention has taken
+        everything, the number is that of the newest entry and the bytes are none.
+        """
+        found = self._recall(after)
+        if found is not None:
+            return found
+        newest = self.ledger.seq
+        rows = await self._store.read_after(self.id, after, ROW_SIZE)
+        if not rows:
+            return newest, b""
+        return rows[-1].last, b"".join(row.body for row in rows)
+
+    def _remember(self, batch: Numbered) -> None:
+        self._tail.append((batch.first, batch.last, batch.body))
+        self._tail_size += len(batch.body)
+        while self._tail_size > self._limits.tail_size:
+            self._tail_size -= len(self._tail.popleft()[2])
+
+    def _recall(self, after: int) -> tuple[int, bytes] | None:
+        """Return whole batches that start right after `after`, if memory has them."""
+        if not self._tail or self._tail[0][0] > after + 1:
+            return None
+        parts: list[bytes] = []
+        size, end = 0, after
+        for first, last, body in self._tail:
+            if last <= after:
+                continue
+            if not parts and first != after + 1:
+                return None  # a cursor inside a batch: the log slices
+            parts.append(body)
+            size, end = size + len(body), last
+            if size >= ROW_SIZE:
+                break
+        return (end, b"".join(parts)) if parts else None
+
+    def drop_tail(self) -> None:
+        """Forget the batches kept in memory; the log has them."""
+        self._tail.clear()
+        self._tail_size = 0
+
+
+def _receipt(entry: Entry) -> Receipt:
+    receipt: Receipt = entry.ticket  # type: ignore[assignment]  # the ledger does not care what it is
+    return receipt
+
+
+def _chunk(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the first of `entries` that fit into one row, at least one."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += len(entry.rest) + 128
+        if count and size > ROW_SIZE:
+            return list(entries[:count])
+    return list(entries)

@@ -1,0 +1,89 @@
+"""The rooms in memory: each has its broadcaster, and is dropped when nobody is in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from trio_chat import names
+from trio_chat.errors import NoRoom, RoomExists
+from trio_chat.limits import Limits
+from trio_chat.server.room import Audience, Room
+from trio_chat.store import RoomRow, Store
+
+__all__ = ["Rooms"]
+
+
+class Rooms:
+    """Finds rooms by name and starts their broadcasters in `nursery`."""
+
+    def __init__(
+        self, store: Store, limits: Limits, audience: Audience, nursery: trio.Nursery
+    ) -> None:
+        self.limits = limits
+        self._store = store
+        self._audience = audience
+        self._nursery = nursery
+        self._active: dict[names.Key, Room] = {}
+        self._loading = trio.Lock()
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter(list(self._active.values()))
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def active(self, name: str) -> Room | None:
+        """Return a room that somebody is in."""
+        return self._active.get(names.key(name))
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[Room]:
+        """Give a room and keep it in memory inside the block.
+
+        Raises:
+            NoRoom: there is none of that name.
+        """
+        key = names.key(name)
+        room = self._active.get(key)
+        if room is None:
+            async with self._loading:
+                room = self._active.get(key) or await self._load(key)
+                room.pin()
+        else:
+            room.pin()
+        try:
+            yield room
+        finally:
+            room.unpin()
+
+    async def create(self, name: str, now: float, *, people: tuple[names.Key, ...] = ()) -> RoomRow:
+        """Make a room; with `people`, the two-person room of these two.
+
+        Raises:
+            RoomExists: there is one of that name.
+        """
+        return await self._store.create_room(name, mode="plain", now=now, people=people)
+
+    async def ensure(self, name: str, now: float, *, people: tuple[names.Key, ...] = ()) -> None:
+        """Make a room unless it is there."""
+        if await self._store.find_room(names.key(name)) is None:
+            try:
+                await self.create(name, now, people=people)
+            except RoomExists:
+                return  # somebody else was faster, which is as good
+
+    async def _load(self, key: names.Key) -> Room:
+        row = await self._store.find_room(key)
+        if row is None:
+            raise NoRoom("there is no such room; `/create NAME` makes one, `/rooms` lists them")
+        state = await self._store.load_room(row.id)
+        room = Room(row, state, self._store, self.limits, self._audience)
+        self._active[key] = room
+        self._nursery.start_soon(room.broadcast, self._forget, name=f"room {room.name}")
+        return room
+
+    def _forget(self, room: Room) -> None:
+        del self._active[room.key]

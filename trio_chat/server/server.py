@@ -1,0 +1,291 @@
+"""The server: what all its connections share, and how it begins and ends.
+
+Nurseries, from the outside in: the store's, then one for rooms and connections, then one
+for accepting and for the clock. Draining cancels the innermost, tells the connections, and
+puts a deadline on the rest; nothing outlives `serve`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+
+import attrs
+import trio
+
+from trio_chat import __version__, names
+from trio_chat.errors import ConfigError
+from trio_chat.limits import Limits
+from trio_chat.protocol.frames import PROTOCOL, Direct, InputLimit, Welcome
+from trio_chat.server.admission import Admission
+from trio_chat.server.config import ServerConfig
+from trio_chat.server.connection import Connection
+from trio_chat.server.listener import accept, open_listeners
+from trio_chat.server.pulse import expire_history, keep_pulse, watch_revocations
+from trio_chat.server.revocation import Revocations
+from trio_chat.server.room import Room
+from trio_chat.server.rooms import Rooms
+from trio_chat.store import Conflict, Store, load_or_make_key, open_store
+from trio_chat.tls import TappedContext, server_context
+
+__all__ = ["Server", "Statistics", "serve"]
+
+log = logging.getLogger("trio_chat.server")
+
+SOON = 2.0  # s after which a client may come back when the server restarts
+
+
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """How much of everything there is now."""
+
+    connections: int
+    unauthenticated: int
+    behind: int
+    people: int
+    rooms: int
+    uptime: float  # seconds
+
+
+class Server:
+    """A running server. No public constructor: `nursery.start(serve, config)` gives one.
+
+    Attributes:
+        addresses: Where it listens, as (host, port).
+        connections: Those that have been welcomed.
+        people: The same by person.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        context: TappedContext,
+        revocations: Revocations,
+        store: Store,
+        nursery: trio.Nursery,
+    ) -> None:
+        self.config = config
+        self.context = context
+        self.revocations = revocations
+        self.store = store
+        self.nursery = nursery
+        self.rooms = Rooms(store, config.limits, self._tell_absent, nursery)
+        self.admission: Admission[Connection] = Admission(config.limits)
+        self.addresses: list[tuple[str, int]] = []
+        self.connections: dict[Connection, None] = {}
+        self.people: dict[names.Key, dict[Connection, None]] = {}
+        self._devices: dict[tuple[names.Key, str], Connection] = {}
+        self._names: dict[names.Key, str] = {}  # people that were ever here, as far as asked
+        self._started = trio.current_time()
+        self._accepting = trio.CancelScope()
+        self._draining = False
+
+    # --- for whoever embeds it -----------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self.config.limits
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self.addresses[0][1]
+
+    def statistics(self) -> Statistics:
+        """Count what there is."""
+        return Statistics(
+            connections=len(self.connections),
+            unauthenticated=self.admission.waiting_count,
+            behind=sum(each.behind for each in self.connections),
+            people=len(self.people),
+            rooms=len(self.rooms),
+            uptime=trio.current_time() - self._started,
+        )
+
+    def drain(self) -> None:
+        """Stop: accept nobody, tell everybody, commit what was accepted, end. Twice: at once."""
+        if self._draining:
+            self.nursery.cancel_scope.cancel()
+            return
+        self._draining = True
+        self._accepting.cancel()
+        for connection in list(self.connections):
+            connection.end("shutdown", retry_after=SOON)
+        for waiting in list(self.admission.waiting.values()):
+            for connection in list(waiting):
+                connection.make_room()
+        self.nursery.cancel_scope.deadline = trio.current_time() + self.limits.drain_timeout
+
+    async def reload(self, config: ServerConfig) -> None:
+        """Take over certificates, revocation list, limits and rooms: all or nothing.
+
+        Connections that are there keep what they have; what is revoked now ends.
+
+        Raises:
+            ConfigError: something of it cannot be used, or would need a restart.
+        """
+        for name in ("host", "port", "db", "durability", "ca"):
+            if getattr(config, name) != getattr(self.config, name):
+                raise ConfigError(f"a change of `{name}` needs a restart")
+        context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
+        revocations = Revocations(config.crl, config.ca)
+        revocations.load()
+        for name in config.rooms:
+            await self.rooms.ensure(name, time.time())
+        self.config, self.context, self.revocations = config, context, revocations
+        self.rooms.limits = config.limits
+        self.admission.limits = config.limits
+        self.end_revoked()
+
+    # --- connections ---------------------------------------------------------------------
+
+    def receive(self, sock: socket.socket, address: str) -> None:
+        """Serve an accepted socket."""
+        slots = self.admission.slots_for(address, trio.current_time())
+        connection = Connection(self, sock, address, slots)
+        self.admission.apply(connection)
+        self.nursery.start_soon(connection.run, name=f"connection {connection.id}")
+
+    async def register(self, connection: Connection) -> bool:
+        """Let a connection in as its device; return false if there are too many.
+
+        An older connection of the same device is ended first, and has left every room when
+        this returns, so what it said is in its rooms' order already.
+        """
+        key = connection.identity.key
+        device = (key, connection.device)
+        while (older := self._devices.get(device)) is not None:
+            older.end("taken-over")
+            await older.gone.wait()
+        limits = self.limits
+        same_person = self.people.get(key, {})
+        if (
+            len(same_person) >= limits.connections_per_identity
+            or self.admission.here[connection.address] >= limits.connections_per_address
+        ):
+            return False
+        self._devices[device] = connection
+        self.people.setdefault(key, {})[connection] = None
+        self.connections[connection] = None
+        self.admission.withdraw(connection)
+        self.admission.here[connection.address] += 1
+        await self._remember_person(key, connection.identity.user)
+        return True
+
+    def forget(self, connection: Connection, authenticated: bool) -> None:
+        """Free what `receive` and `register` took."""
+        self.admission.withdraw(connection)
+        if not authenticated:
+            self.admission.fail(connection.address, trio.current_time())
+        if connection not in self.connections:
+            return
+        del self.connections[connection]
+        key = connection.identity.key
+        del self._devices[key, connection.device]
+        del self.people[key][connection]
+        if not self.people[key]:
+            del self.people[key]
+        self.admission.here[connection.address] -= 1
+        if not self.admission.here[connection.address]:
+            del self.admission.here[connection.address]
+
+    def welcome(self, connection: Connection, bot: bool) -> Welcome:
+        """Return the answer to a connection's `hello`."""
+        limits = self.limits
+        return Welcome(
+            protocol=PROTOCOL,
+            server=f"trio-chat/{__version__}",
+            user=connection.identity.user,
+            device=connection.device,
+            roles=sorted(connection.identity.roles),
+            log=self.store.log_id,
+            time=round(time.time(), 3),
+            input=InputLimit(
+                limits.bot_input_burst if bot else limits.input_burst,
+                limits.bot_input_rate if bot else limits.input_rate,
+            ),
+            text_size=limits.text_size,
+        )
+
+    def end_revoked(self) -> None:
+        """End the connections whose certificates are on the list now."""
+        for connection in list(self.connections):
+            if self.revocations.revokes(connection.identity):
+                connection.end("revoked")
+
+    # --- people --------------------------------------------------------------------------
+
+    async def knows(self, person: names.Key) -> bool:
+        """Was this person ever here?"""
+        if person in self._names:
+            return True
+        found = await self.store.get(f"person:{person}")
+        if found is not None:
+            self._names[person] = found.data.decode()
+        return found is not None
+
+    def name_of(self, person: names.Key) -> str | None:
+        """Return the name as that person spells it, if it is in memory."""
+        return self._names.get(person)
+
+    async def _remember_person(self, person: names.Key, name: str) -> None:
+        if await self.knows(person):
+            return
+        self._names[person] = name
+        try:
+            await self.store.put(f"person:{person}", name.encode(), rev=None)
+        except Conflict:
+            return  # another connection of theirs was faster
+
+    def _tell_absent(self, room: Room) -> None:
+        """Tell the two of a two-person room that there is something, where it is not open."""
+        if not names.is_direct(room.name):
+            return
+        for person in room.key[1:].split("+"):
+            key = names.Key(person)
+            peer = names.peer_of(room.name, person)
+            assert peer is not None
+            frame = Direct(room=room.name, user=self._names.get(peer, peer), seq=room.ledger.seq)
+            for connection in self.people.get(key, ()):
+                if connection not in room.cursors and room.name not in connection.noticed:
+                    connection.noticed.add(room.name)
+                    connection.say(frame)
+
+
+async def serve(
+    config: ServerConfig, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run a server until it is drained or cancelled; `task_status` gives the `Server`.
+
+    Raises:
+        ConfigError: a file or option is wrong, or the address cannot be had.
+        StoreError: the database cannot be opened or written any more.
+    """
+    context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
+    revocations = Revocations(config.crl, config.ca)
+    revocations.load()
+    key = load_or_make_key(config.db)
+    async with (
+        open_store(config.db, key=key, durability=config.durability) as store,
+        trio.open_nursery() as nursery,
+    ):
+        server = Server(config, context, revocations, store, nursery)
+        for name in config.rooms:
+            await server.rooms.ensure(name, time.time())
+        listeners = open_listeners(config.host, config.port)
+        try:
+            server.addresses = [each.getsockname()[:2] for each in listeners]
+            with server._accepting:
+                async with trio.open_nursery() as clock:
+                    for listener in listeners:
+                        clock.start_soon(accept, server, listener)
+                    clock.start_soon(keep_pulse, server)
+                    clock.start_soon(watch_revocations, server)
+                    clock.start_soon(expire_history, server)
+                    task_status.started(server)
+        finally:
+            for listener in listeners:
+                trio.lowlevel.notify_closing(listener)
+                listener.close()

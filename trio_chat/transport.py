@@ -1,0 +1,247 @@
+"""The server's end of a socket: TLS over a nonblocking socket, written without waiting.
+
+`Wire` is the transport under `trio.SSLStream`, which keeps the handshake, errors and
+closing. What the server says goes past it, synchronously: encrypt, hand to the kernel,
+done. Where the kernel takes no more, the wire is `blocked`: it keeps the ciphertext that is
+left over, and its owner writes nothing more until `drain` has returned. Knows nothing of
+frames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+from trio.lowlevel import wait_readable, wait_writable
+
+from trio_chat.tls import TappedContext
+
+__all__ = ["Slots", "Wire"]
+
+CHUNK = 65_536  # bytes taken from the kernel at once, for fairness
+
+
+class Slots(Protocol):
+    """Places on the CPU for handshakes: `trio.Semaphore` is one."""
+
+    async def acquire(self) -> None:
+        """Wait for a place."""
+
+    def release(self) -> object:
+        """Give it back."""
+
+
+class Wire(trio.abc.Stream):
+    """One accepted connection.
+
+    Attributes:
+        stream: The TLS stream over it: handshake and close are its business.
+        blocked: Did the kernel refuse some of the last write? Then nothing may be written
+            until `drain` has returned.
+        dead: Has writing failed? What is written then goes nowhere; reading will tell.
+    """
+
+    __slots__ = (
+        "_in_slot",
+        "_incoming",
+        "_outgoing",
+        "_read",
+        "_send",
+        "_slots",
+        "_sock",
+        "_tail",
+        "_tls",
+        "_write",
+        "blocked",
+        "dead",
+        "on_blocked",
+        "stream",
+    )
+
+    def __init__(self, sock: socket.socket, context: TappedContext, slots: Slots) -> None:
+        self._sock = sock
+        self._send = sock.send
+        self._slots: Slots | None = slots
+        self._in_slot = False
+        self._tail = b""
+        self.blocked = False
+        self.dead = False
+        self.on_blocked: Callable[[], None] = _nothing
+        self.stream = trio.SSLStream(self, context, server_side=True)
+        self._tls, self._incoming, self._outgoing = context.tapped
+        self._read = self._tls.read
+        self._write = self._tls.write
+
+    async def handshake(self) -> None:
+        """Shake hands; whatever comes of it, what TLS has to say is handed to the kernel.
+
+        Raises:
+            trio.BrokenResourceError: it failed; the peer has been sent the alert.
+        """
+        try:
+            await self.stream.do_handshake()
+        finally:
+            self._leave_slot()
+            self._slots = None
+            self.flush()
+
+    def peer_certificate(self) -> bytes | None:
+        """Return the peer's certificate in DER, verified, once hands are shaken."""
+        return self._tls.getpeercert(binary_form=True)
+
+    # --- writing, synchronously --------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Encrypt `data` and hand it to the kernel. Must not be called while `blocked`."""
+        try:
+            self._write(data)
+            ciphertext = self._outgoing.read()
+            taken = self._send(ciphertext)
+        except BlockingIOError:
+            taken = 0
+        except (OSError, ssl.SSLError):
+            self.dead = True
+            return
+        if taken != len(ciphertext):
+            self._block(ciphertext[taken:])
+
+    def flush(self) -> None:
+        """Hand to the kernel what TLS itself has to say: alerts, key updates, close_notify."""
+        ciphertext = self._outgoing.read()
+        if self.blocked:
+            self._tail += ciphertext
+        elif ciphertext and not self.dead:
+            try:
+                taken = self._send(ciphertext)
+            except BlockingIOError:
+                taken = 0
+            except OSError:
+                self.dead = True
+                return
+            if taken != len(ciphertext):
+                self._block(ciphertext[taken:])
+
+    async def drain(self) -> None:
+        """Wait until the kernel has taken everything; `blocked` is false then.
+
+        Raises:
+            trio.BrokenResourceError: the peer is gone.
+        """
+        if not self.blocked:
+            await trio.lowlevel.checkpoint()
+        while self.blocked:
+            await wait_writable(self._sock)
+            try:
+                taken = self._send(self._tail)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self.dead = True
+                raise trio.BrokenResourceError from error
+            self._tail = self._tail[taken:]
+            self.blocked = bool(self._tail)
+
+    def _block(self, rest: bytes) -> None:
+        self._tail = rest
+        self.blocked = True
+        self.on_blocked()
+
+    # --- reading -----------------------------------------------------------------------
+
+    async def receive(self) -> bytes:
+        """Return all that has come and can be decrypted now; empty at the peer's close.
+
+        Raises:
+            trio.BrokenResourceError: the peer went without saying so.
+        """
+        chunk = await self.stream.receive_some(CHUNK)
+        if not self._incoming.pending:
+            return bytes(chunk)
+        chunks = [bytes(chunk)]
+        try:
+            while self._incoming.pending:
+                chunks.append(self._read(CHUNK))
+        except ssl.SSLWantReadError:
+            pass  # the rest of a record is still on its way
+        except ssl.SSLError:
+            pass  # told again by the next `receive_some`, which knows what to do
+        return b"".join(chunks)
+
+    # --- what trio.SSLStream asks for --------------------------------------------------
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return ciphertext as it comes."""
+        self.flush()
+        self._leave_slot()
+        while True:
+            await wait_readable(self._sock)
+            if self._slots is not None:
+                await self._slots.acquire()
+                self._in_slot = True
+            try:
+                return self._sock.recv(CHUNK)
+            except BlockingIOError:
+                self._leave_slot()
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Never has anything to send: what leaves is in the tapped buffer, see `flush`."""
+        self.flush()
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the kernel takes more."""
+        await wait_writable(self._sock)
+
+    async def aclose(self) -> None:
+        """Close the socket at once, after what TLS still had to say."""
+        self.flush()
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    # --- ending ------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the socket; idempotent."""
+        self.dead = True
+        self._leave_slot()
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    async def linger(self, seconds: float) -> None:
+        """Say good-bye so that the peer hears it, then close.
+
+        Closing a socket with unread input resets the connection, and the last line, the
+        one that says why, would be lost: so stop writing, read on for a moment, close.
+        """
+        try:
+            with trio.move_on_after(seconds, shield=True):
+                await self.drain()
+                with contextlib.suppress(ssl.SSLError, OSError):
+                    self._tls.unwrap()
+                self.flush()
+                await self.drain()
+                self._sock.shutdown(socket.SHUT_WR)
+                for _ in range(64):
+                    await wait_readable(self._sock)
+                    if not self._sock.recv(CHUNK):
+                        break
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer is gone already
+        finally:
+            self.close()
+
+    def _leave_slot(self) -> None:
+        if self._in_slot and self._slots is not None:
+            self._in_slot = False
+            self._slots.release()
+
+
+def _nothing() -> None:
+    pass
