@@ -214,8 +214,8 @@ class Wire(trio.abc.Stream):
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
-    async def linger(self, seconds: float) -> None:
-        """Say good-bye so that the peer hears it, then close.
+    async def linger(self, seconds: float, last: bytes = b"") -> None:
+        """Say good-bye, after the `last` lines, so that the peer hears it; then close.
 
         Closing a socket with unread input resets the connection, and the last line, the
         one that says why, would be lost: so stop writing, read on for a moment, close.
@@ -223,6 +223,8 @@ class Wire(trio.abc.Stream):
         try:
             with trio.move_on_after(seconds, shield=True):
                 await self.drain()
+                if last:
+                    self.write(last)
                 with contextlib.suppress(ssl.SSLError, OSError):
                     self._tls.unwrap()
                 self.flush()

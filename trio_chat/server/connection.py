@@ -1,8 +1,7 @@
-"""One connection: the task that reads it, and everything that is ever written to it.
+"""One connection: the task that reads it, from the handshake to the end.
 
-The task reads frames, one at a time, and awaits each one's handling: what a peer can cost
-is bounded by that alone. Writing never waits. Where the kernel takes no more, replies are
-owed (and nothing more is read until they are paid), and rooms are read on from the log.
+It reads frames, one at a time, and awaits each one's handling: what a peer can cost is
+bounded by that alone. What is written is outlet.py's.
 """
 
 from __future__ import annotations
@@ -23,21 +22,23 @@ from trio_chat.errors import (
     LineTooLong,
     ProtocolError,
     Refused,
+    StoreError,
+    StoreUnavailable,
     TooMany,
     WrongCertificate,
     WrongProtocol,
 )
 from trio_chat.identity import ADMIN, BOT, Identity, client_identity
-from trio_chat.protocol.codec import decode_command, encode
-from trio_chat.protocol.frames import PROTOCOL, Closing, Command, Error, Event, Hello, Member
+from trio_chat.protocol.codec import decode_command
+from trio_chat.protocol.frames import PROTOCOL, Closing, Command, Error, Hello, Member
 from trio_chat.protocol.lines import LineBuffer
 from trio_chat.server.dispatch import handle
+from trio_chat.server.outlet import Outlet
 from trio_chat.transport import Slots, Wire
 
 if TYPE_CHECKING:
     import socket
 
-    from trio_chat.server.cursor import Cursor
     from trio_chat.server.server import Server
 
 __all__ = ["Connection"]
@@ -48,46 +49,34 @@ LINGER = 1.0  # s for a peer to hear why its connection ends
 _numbers = itertools.count(1)
 
 
-class Connection:
+class Connection(Outlet):
     """A peer, from being accepted to its end.
 
     Attributes:
-        id: A number for the log.
         address: Where it comes from, without the port.
-        scope: Cancelling it ends the connection; `end` does so with a reason.
         identity, device: Who it is, once it has said `hello`.
-        cursors: The rooms it is in, by their keys.
         heard: Trio's clock when something last came from it.
         pinged: Has it been asked for a sign of life since?
         delayed: Is its input being held back by its limit?
-        gone: Set when it has left all rooms and its device is free.
     """
 
     __slots__ = (
         "__weakref__",
         "_bad",
         "_lines",
-        "_owed",
-        "_paid",
-        "_pump",
         "_reason",
         "_server",
         "address",
         "away",
         "bucket",
-        "cursors",
         "delayed",
         "device",
-        "gone",
         "heard",
-        "id",
         "identity",
         "nick",
         "noticed",
         "pinged",
-        "scope",
         "since",
-        "wire",
     )
 
     identity: Identity
@@ -95,25 +84,17 @@ class Connection:
     bucket: Bucket
 
     def __init__(self, server: Server, sock: socket.socket, address: str, slots: Slots) -> None:
-        self.id = next(_numbers)
+        super().__init__(next(_numbers), Wire(sock, server.context, slots), server.nursery)
         self.address = address
-        self.scope = trio.CancelScope()
-        self.wire = Wire(sock, server.context, slots)
-        self.wire.on_blocked = self.catch_up
-        self.cursors: dict[names.Key, Cursor] = {}
         self.nick: str | None = None
         self.away: str | None = None
         self.noticed: set[str] = set()  # two-person rooms it was told of and has not joined
         self.since = self.heard = trio.current_time()
         self.pinged = False
         self.delayed = False
-        self.gone = trio.Event()
         self._server = server
         self._lines = LineBuffer(server.limits.hello_size)
         self._bad: deque[float] | None = None
-        self._owed: list[bytes] = []
-        self._paid: trio.Event | None = None
-        self._pump: trio.CancelScope | None = None
         self._reason: str | None = None  # why it ends, once that is known
 
     def __repr__(self) -> str:
@@ -135,6 +116,9 @@ class Connection:
                     await self._listen()
                 except (ProtocolError, Refused) as error:
                     self._refuse(error)
+                except StoreError as error:
+                    log.error("connection %d: %s", self.id, error)
+                    self._refuse(StoreUnavailable("the server cannot use its database now"))
                 except trio.TooSlowError:
                     self._reason = "handshake timed out"
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -146,10 +130,7 @@ class Connection:
         finally:
             self._leave(authenticated)
             log.debug("connection %d ended: %s", self.id, self._reason or "timed out")
-            if self.wire.dead:
-                self.wire.close()
-            else:
-                await self.wire.linger(LINGER)
+            await self.shut(LINGER)
 
     def end(self, reason: str, *, retry_after: float | None = None) -> None:
         """End the connection from outside, telling the peer why."""
@@ -177,12 +158,12 @@ class Connection:
     def _refuse(self, error: ProtocolError | Refused) -> None:
         """Say why there is nothing more to say."""
         self._reason = error.code
-        self.say(Error(code=error.code, text=str(error)))
+        retry_after = getattr(error, "retry_after", None)
+        self.say(Error(code=error.code, text=str(error), retry_after=retry_after))
 
     def _leave(self, authenticated: bool) -> None:
         """Be gone from everywhere: synchronous, so nobody ever sees half of it."""
-        if self._pump is not None:
-            self._pump.cancel()
+        self.stop()
         for cursor in list(self.cursors.values()):
             cursor.room.leave(self)
         self._server.forget(self, authenticated)
@@ -206,7 +187,7 @@ class Connection:
     async def _take(self, line: bytes) -> None:
         """Handle one line: late if the peer says too much, and never before its debts are paid."""
         if self._owed:
-            await self._settled()
+            await self.settled()
         try:
             frame = decode_command(line)
             if not self.welcomed:
@@ -284,93 +265,6 @@ class Connection:
             away=self.away,
             roles=sorted(identity.roles & {ADMIN, BOT}),
         )
-
-    # --- writing -------------------------------------------------------------------------
-
-    def say(self, frame: Event) -> None:
-        """Write a frame that must arrive; owed, in order, while the kernel takes no more."""
-        self.say_line(encode(frame))
-
-    def say_line(self, line: bytes) -> None:
-        """Write an encoded frame as `say` does."""
-        if self.wire.blocked or self._owed:
-            self._owed.append(line)
-        else:
-            self.wire.write(line)
-
-    @property
-    def debt(self) -> int:
-        """How many bytes of frames are owed."""
-        return sum(map(len, self._owed))
-
-    @property
-    def behind(self) -> bool:
-        """Is it being read on to?"""
-        return self._pump is not None
-
-    async def _settled(self) -> None:
-        """Wait until nothing is owed."""
-        while self._owed:
-            if self._paid is None:
-                self._paid = trio.Event()
-            await self._paid.wait()
-
-    def catch_up(self) -> None:
-        """Start reading on from the log, unless that is going on."""
-        if self._pump is None and not self.gone.is_set():
-            self._pump = trio.CancelScope()
-            self._server.nursery.start_soon(self._read_on, self._pump, name=f"reading on {self.id}")
-
-    async def _read_on(self, scope: trio.CancelScope) -> None:
-        """Write what is owed, then what the log has, until the peer has everything."""
-        with scope:
-            try:
-                while True:
-                    await self.wire.drain()
-                    if self._owed:
-                        self._pay()
-                    elif not await self._advance():
-                        break  # and nothing has happened since it looked
-            except trio.BrokenResourceError:
-                self.scope.cancel()  # the reader finds out as well; be sure
-        self._pump = None
-
-    def _pay(self) -> None:
-        owed = b"".join(self._owed)
-        self._owed.clear()
-        if self._paid is not None:
-            self._paid.set()
-            self._paid = None
-        self.wire.write(owed)
-
-    async def _advance(self) -> bool:
-        """Take one room one step on; return whether there was anything to do.
-
-        When the answer is no, nothing was awaited since the last look at any room.
-        """
-        for cursor in self.cursors.values():
-            if cursor.lags:
-                await self._advance_room(cursor)
-                return True
-        for cursor in self.cursors.values():
-            if cursor.stale:
-                cursor.stale = False
-                self.wire.write(encode(cursor.room.roster_now()))
-                return True
-        return False
-
-    async def _advance_room(self, cursor: Cursor) -> None:
-        after = cursor.seq
-        last, body = await cursor.room.read_on(after)
-        # Meanwhile the peer may have left, or another write may have filled the kernel.
-        if (
-            cursor.seq == after
-            and not self.wire.blocked
-            and cursor.room.cursors.get(self) is cursor
-        ):
-            cursor.seq = last
-            if body:
-                self.wire.write(body)
 
     # --- what became of what it said -------------------------------------------------------
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cursor"]
 
+GONE = 1 << 62  # right before no batch, and behind none
+
 
 class Cursor:
     """One connection in one room.
@@ -35,6 +37,10 @@ class Cursor:
         self.seq = 0
         self.stale = False
         self.who = author(connection.identity.user, connection.device)
+
+    def retire(self) -> None:
+        """Be given nothing more."""
+        self.seq = GONE
 
     @property
     def lags(self) -> bool:

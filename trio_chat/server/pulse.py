@@ -40,6 +40,7 @@ async def keep_pulse(server: Server) -> None:
             if room.touched < now - TAIL_IDLE:
                 room.drop_tail()
         server.admission.forget(now)
+        await _remember_people(server)
 
 
 def _beat(server: Server, now: float) -> None:
@@ -60,6 +61,13 @@ def _beat(server: Server, now: float) -> None:
             connection.say(Ping())
 
 
+async def _remember_people(server: Server) -> None:
+    try:
+        await server.remember_people()
+    except* StoreError as group:
+        log.error("cannot write down who was here: %s", group.exceptions[0])
+
+
 async def watch_revocations(server: Server) -> None:
     """Look at the list all the time; end what it revokes within a second."""
     problem: str | None = None
@@ -71,7 +79,9 @@ async def watch_revocations(server: Server) -> None:
             problem = server.revocations.problem
             if problem:
                 log.error(
-                    "revocation list %s: %s; nobody new is let in", server.revocations.path, problem
+                    "revocation list %s cannot be used: %s; nobody new is let in",
+                    server.revocations.path,
+                    problem,
                 )
             else:
                 log.info("revocation list %s is in order again", server.revocations.path)

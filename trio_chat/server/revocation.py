@@ -46,19 +46,23 @@ class Revocations:
     _list: _List = attrs.field(default=_NOTHING, init=False)
     _problem: str | None = attrs.field(default=None, init=False)
     _stamp: tuple[int, int, int] | None = attrs.field(default=None, init=False)
-    _seen: bool = attrs.field(default=False, init=False)
+    seen: bool = attrs.field(default=False, init=False)
 
-    def load(self) -> None:
-        """Read the list for the first time.
+    def load(self, *, seen: bool) -> None:
+        """Read the list for the first time; `seen` says whether one was ever there.
 
         Raises:
-            ConfigError: it is there but cannot be used.
+            ConfigError: it is there but cannot be used, or it was there and is not.
         """
         self._stamp = self._stat()
-        if self._stamp is None:
-            return
-        self._seen = True
-        self._list = _read(self.path, self.ca)
+        if self._stamp is not None:
+            self._list = _read(self.path, self.ca)
+        elif seen:
+            raise ConfigError(
+                f"the revocation list {self.path} was there and is missing",
+                hint=f"put it back, or sign one anew: trio-chat pki crl --ca {self.ca}",
+            )
+        self.seen = seen or self._stamp is not None
 
     def refresh(self) -> bool:
         """Look whether the file has changed; return whether more are revoked now.
@@ -70,9 +74,9 @@ class Revocations:
             return False
         self._stamp = stamp
         if stamp is None:
-            self._problem = "is missing" if self._seen else None
+            self._problem = "it is missing" if self.seen else None
             return False
-        self._seen = True
+        self.seen = True
         try:
             found = _read(self.path, self.ca)
         except ConfigError as error:

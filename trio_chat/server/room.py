@@ -219,7 +219,9 @@ class Room:
 
     def leave(self, connection: Connection) -> None:
         """Take a connection out; the others are told in the broadcaster's next step."""
-        if self.cursors.pop(connection, None) is not None:
+        cursor = self.cursors.pop(connection, None)
+        if cursor is not None:
+            cursor.retire()
             del connection.cursors[self.key]
             self.roster.leave(connection.device)
             self.unpin()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from functools import partial
 
 import attrs
 import trio
@@ -26,7 +27,7 @@ from trio_chat.server.pulse import expire_history, keep_pulse, watch_revocations
 from trio_chat.server.revocation import Revocations
 from trio_chat.server.room import Room
 from trio_chat.server.rooms import Rooms
-from trio_chat.store import Conflict, Store, load_or_make_key, open_store
+from trio_chat.store import Store, load_or_make_key, open_store
 from trio_chat.tls import TappedContext, server_context
 
 __all__ = ["Server", "Statistics", "serve"]
@@ -77,6 +78,7 @@ class Server:
         self.people: dict[names.Key, dict[Connection, None]] = {}
         self._devices: dict[tuple[names.Key, str], Connection] = {}
         self._names: dict[names.Key, str] = {}  # people that were ever here, as far as asked
+        self._newcomers: dict[names.Key, str] = {}
         self._started = trio.current_time()
         self._accepting = trio.CancelScope()
         self._draining = False
@@ -131,7 +133,7 @@ class Server:
                 raise ConfigError(f"a change of `{name}` needs a restart")
         context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
         revocations = Revocations(config.crl, config.ca)
-        revocations.load()
+        revocations.load(seen=self.revocations.seen)
         for name in config.rooms:
             await self.rooms.ensure(name, time.time())
         self.config, self.context, self.revocations = config, context, revocations
@@ -171,7 +173,8 @@ class Server:
         self.connections[connection] = None
         self.admission.withdraw(connection)
         self.admission.here[connection.address] += 1
-        await self._remember_person(key, connection.identity.user)
+        if key not in self._names:
+            self._names[key] = self._newcomers[key] = connection.identity.user
         return True
 
     def forget(self, connection: Connection, authenticated: bool) -> None:
@@ -230,14 +233,13 @@ class Server:
         """Return the name as that person spells it, if it is in memory."""
         return self._names.get(person)
 
-    async def _remember_person(self, person: names.Key, name: str) -> None:
-        if await self.knows(person):
-            return
-        self._names[person] = name
-        try:
-            await self.store.put(f"person:{person}", name.encode(), rev=None)
-        except Conflict:
-            return  # another connection of theirs was faster
+    async def remember_people(self) -> None:
+        """Write down who has come for the first time; called by the clock."""
+        newcomers, self._newcomers = self._newcomers, {}
+        async with trio.open_nursery() as nursery:
+            for person, name in newcomers.items():
+                put = partial(self.store.put, rev=None)
+                nursery.start_soon(put, f"person:{person}", name.encode())
 
     def _tell_absent(self, room: Room) -> None:
         """Tell the two of a two-person room that there is something, where it is not open."""
@@ -254,6 +256,16 @@ class Server:
                     connection.say(frame)
 
 
+async def _load_list(config: ServerConfig, store: Store) -> Revocations:
+    """Read the revocation list; the database remembers that there was one."""
+    revocations = Revocations(config.crl, config.ca)
+    remembered = await store.get("crl") is not None
+    revocations.load(seen=remembered)
+    if revocations.seen and not remembered:
+        await store.put("crl", b"seen", rev=None)
+    return revocations
+
+
 async def serve(
     config: ServerConfig, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
 ) -> None:
@@ -264,14 +276,12 @@ async def serve(
         StoreError: the database cannot be opened or written any more.
     """
     context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
-    revocations = Revocations(config.crl, config.ca)
-    revocations.load()
     key = load_or_make_key(config.db)
     async with (
         open_store(config.db, key=key, durability=config.durability) as store,
         trio.open_nursery() as nursery,
     ):
-        server = Server(config, context, revocations, store, nursery)
+        server = Server(config, context, await _load_list(config, store), store, nursery)
         for name in config.rooms:
             await server.rooms.ensure(name, time.time())
         listeners = open_listeners(config.host, config.port)

@@ -1,0 +1,53 @@
+"""The checks. `nox` runs lint, types and test; `nox -l` lists everything."""
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "test"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False  # skipped, also where CI is set
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+
+
+def _group(name: str) -> list[str]:
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format; arguments go to ruff's check (--fix, say)."""
+    session.install(*_group("lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check", "--diff")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy, strictly."""
+    session.install("-e.", *_group("types"), "nox")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def test(session: nox.Session) -> None:
+    """Run the tests against the built wheel; arguments go to pytest."""
+    session.install(".", *_group("test"))
+    session.run("pytest", "-n2", "--dist=loadscope", *session.posargs)
+
+
+@nox.session(default=False)
+def stress(session: nox.Session) -> None:
+    """Run the long tests too: 1,000 hostile connections, a minute of not reading."""
+    session.install("-e.", *_group("test"))
+    session.run("pytest", "--stress", "-m", "stress", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure against the peers that are installed; arguments go to benchmarks/bench.py."""
+    session.install(".")
+    session.run("python", "benchmarks/bench.py", *session.posargs)
+

@@ -1,0 +1,108 @@
+"""Handlers of being somewhere: rooms made, joined and left, and how one is shown there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_chat import names
+from trio_chat.errors import NoRoom, NoUser, TooMany
+from trio_chat.protocol.frames import Away, AwayChanged, Create, Join, Leave, Nick, NickChanged, Ok
+from trio_chat.server.checks import check_length, cursor_of
+from trio_chat.server.cursor import Cursor
+from trio_chat.server.room import Arrival
+
+if TYPE_CHECKING:
+    from trio_chat.server.connection import Connection
+    from trio_chat.server.server import Server
+
+__all__ = ["away", "create", "join", "leave", "nick"]
+
+NICK_SIZE = 64  # characters
+AWAY_SIZE = 256  # characters
+
+
+async def join(server: Server, connection: Connection, frame: Join) -> None:
+    name, people = await _joinable(server, connection, frame.room)
+    key = names.key(name)
+    present = connection.cursors.get(key)
+    if present is not None:
+        present.room.leave(connection)
+    elif len(connection.cursors) >= server.limits.rooms_per_connection:
+        raise TooMany("too many rooms on one connection; leave another first")
+    if people:
+        await server.rooms.ensure(name, time.time(), people=people)
+    async with server.rooms.hold(name) as room:
+        arrival = Arrival(Cursor(room, connection), frame.after, frame.id)
+        try:
+            await room.inbox.send(arrival)
+            await arrival.done.wait()
+        except trio.Cancelled:
+            arrival.cancelled = True
+            room.leave(connection)
+            raise
+
+
+async def _joinable(
+    server: Server, connection: Connection, name: str
+) -> tuple[str, tuple[names.Key, ...]]:
+    """Return the room's name and, for a two-person room, the two."""
+    if not names.is_direct(name):
+        return name, ()
+    me = connection.identity.key
+    name = names.key(name)
+    peer = names.peer_of(name, me)
+    if peer is None:
+        raise NoRoom("there is no such room; `/rooms` lists those there are")
+    if not await server.knows(peer):
+        raise NoUser("nobody of that name has ever been here; `/users` lists who is")
+    return name, (me, peer)
+
+
+async def leave(server: Server, connection: Connection, frame: Leave) -> None:
+    cursor = cursor_of(connection, frame.room)
+    cursor.room.leave(connection)
+    connection.say(Ok(id=frame.id))
+
+
+async def create(server: Server, connection: Connection, frame: Create) -> None:
+    await server.rooms.create(names.check_name(frame.room), time.time())
+    connection.say(Ok(id=frame.id))
+
+
+async def away(server: Server, connection: Connection, frame: Away) -> None:
+    check_length(frame.text or "", AWAY_SIZE, "an away text")
+    connection.away = frame.text
+    for cursor in connection.cursors.values():
+        room = cursor.room
+        room.roster.update(connection.device, away=frame.text)
+        if not room.roster.large:
+            room.cast(
+                AwayChanged(
+                    room=room.name,
+                    user=connection.identity.user,
+                    device=connection.device,
+                    text=frame.text,
+                )
+            )
+    connection.say(Ok(id=frame.id))
+
+
+async def nick(server: Server, connection: Connection, frame: Nick) -> None:
+    check_length(frame.nick or "", NICK_SIZE, "a nick")
+    connection.nick = frame.nick
+    for cursor in connection.cursors.values():
+        room = cursor.room
+        room.roster.update(connection.device, nick=frame.nick)
+        if not room.roster.large:
+            room.cast(
+                NickChanged(
+                    room=room.name,
+                    user=connection.identity.user,
+                    device=connection.device,
+                    nick=frame.nick,
+                )
+            )
+    connection.say(Ok(id=frame.id))
