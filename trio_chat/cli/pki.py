@@ -1,0 +1,246 @@
+"""`trio-chat pki`: the small CA on a command line.
+
+Files made go to standard output, one a line; what is said about them to standard error,
+and at its end the command that comes next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trio_chat.cli.pki_arguments import add_arguments
+from trio_chat.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trio_chat.pki import Authority, Issued, Leaf, Place
+
+__all__ = ["EPILOG", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "a small private CA: who may come in, and who no longer"
+
+EPILOG = """\
+examples:
+  trio-chat pki init                    make pki/ca.crt
+  trio-chat pki issue --server --public-name chat.example.org
+  trio-chat pki issue bob               a key and a certificate for bob
+  trio-chat pki revoke bob              and never again"""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command says."""
+    return _ACTIONS[options.pki_command](options)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from trio_chat.cli.passphrase import new_passphrase
+    from trio_chat.pki import Authority, Place
+
+    place = Place(options.ca)
+    if place.ca.exists() or place.key.exists():  # before anybody types a passphrase
+        raise ConfigError(
+            f"there is a CA at {place.ca}", hint="make another one elsewhere with --ca"
+        )
+    passphrase = (
+        new_passphrase(place.key, options.passphrase_file)
+        if options.encrypt or options.passphrase_file
+        else None
+    )
+    Authority.create(
+        options.ca, days=options.days, key_type=options.key_type, passphrase=passphrase
+    )
+    _say(f"made a CA; whoever has {place.key} can let anybody in: keep it")
+    _made(place.ca, place.key, place.crl)
+    _next(f"trio-chat pki issue --server{place.as_option()}")
+    return 0
+
+
+def _issue(options: argparse.Namespace) -> int:
+    from trio_chat.cli.passphrase import new_passphrase
+    from trio_chat.pki import server_hosts
+
+    _check_holder(options)
+    authority = _open(options)
+    crt = _target(authority, options)
+    passphrase = new_passphrase(crt.with_name(f"{crt.stem}.key"), None) if options.encrypt else None
+    out = options.out or authority.place.folder
+    _make_folder(out)
+    if options.server:
+        hosts = server_hosts(options.public_name)
+        made = authority.issue_server(
+            hosts, days=options.days, key_type=options.key_type, out=out, passphrase=passphrase
+        )
+        _say(f"made a certificate for the server at {', '.join(hosts)}")
+    else:
+        made = authority.issue_client(
+            options.name,
+            device=options.device,
+            admin=options.admin,
+            bot=options.bot,
+            days=options.days,
+            key_type=options.key_type,
+            out=out,
+            passphrase=passphrase,
+        )
+        _say(f"made a certificate for {options.name}")
+    _made(made.crt, made.key)
+    _next(_after(authority, made, server=options.server))
+    return 0
+
+
+def _sign(options: argparse.Namespace) -> int:
+    from trio_chat.pki import client_leaf, read_csr, server_hosts, server_leaf
+
+    _check_holder(options)
+    key = read_csr(Path(options.csr))
+    leaf: Leaf
+    if options.server:
+        leaf = server_leaf(server_hosts(options.public_name))
+    else:
+        leaf = client_leaf(
+            options.name, device=options.device, admin=options.admin, bot=options.bot
+        )
+    authority = _open(options)
+    crt = _target(authority, options)
+    _make_folder(crt.parent)
+    made = authority.sign_to(key, leaf, crt, days=options.days)
+    _say("signed the key of the request; everything else in it was ignored")
+    _made(made.crt)
+    _say(f"send {made.crt} and {authority.place.ca} to whoever has the key")
+    return 0
+
+
+def _renew(options: argparse.Namespace) -> int:
+    authority = _open(options)
+    crt = Path(options.file) if options.file else authority.place.server_certificate
+    made = authority.renew(crt, days=options.days)
+    _say(f"good until {made.certificate.not_valid_after_utc:%Y-%m-%d}; the key is the same")
+    _made(made.crt)
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    from trio_chat.pki import find_issued, serial_text
+
+    authority = _open(options)
+    serials = find_issued(authority.place, authority.certificate, options.target)
+    new = authority.revoke(serials)
+    for serial in sorted(serials):
+        print(f"0x{serial_text(serial)}")
+    already = "" if len(new) == len(serials) else f", {len(serials) - len(new)} were already"
+    _say(f"revoked {len(new)} certificate{'s' * (len(new) != 1)}{already}")
+    _say(f"the server reads {authority.place.crl}; give a copy to every server that uses this CA")
+    return 0
+
+
+def _crl(options: argparse.Namespace) -> int:
+    authority = _open(options)
+    authority.revoke([])
+    _say("signed the revocation list, good for 60 days")
+    _made(authority.place.crl)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from trio_chat.cli.pki_tables import entries_as_json, entries_as_table
+    from trio_chat.pki import Place, list_issued
+
+    place = Place(options.ca)
+    entries = list_issued(place)
+    print((entries_as_json if options.json else entries_as_table)(entries))
+    if not entries and not options.json:
+        _next(f"trio-chat pki issue NAME{place.as_option()}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from trio_chat.cli.pki_tables import file_as_text
+
+    print(file_as_text(Path(options.file), options.ca))
+    return 0
+
+
+def _open(options: argparse.Namespace) -> Authority:
+    """Open the CA; ask for its passphrase if it has one."""
+    from trio_chat.cli.passphrase import read_passphrase
+    from trio_chat.pki import Authority, Place
+
+    place = Place(options.ca)
+    passphrase = read_passphrase(place.key, options.passphrase_file) if place.key.exists() else None
+    return Authority.load(options.ca, passphrase=passphrase)
+
+
+def _check_holder(options: argparse.Namespace) -> None:
+    """Refuse what does not go together, as argparse would: exit status 2."""
+    if options.server == (options.name is not None):
+        options.parser.error("give either NAME or --server")
+    if options.server and (options.device or options.admin or options.bot):
+        options.parser.error("--device, --admin and --bot are for people and bots")
+    if options.public_name and not options.server:
+        options.parser.error("--public-name goes with --server")
+
+
+def _target(authority: Authority, options: argparse.Namespace) -> Path:
+    """Return the certificate's file; refuse one that is there before anything is asked."""
+    if options.server:
+        crt: Path = (options.out or authority.place.folder) / "server.crt"
+    else:
+        crt = authority.client_file(options.name, options.device, options.out)
+    if crt.exists():
+        raise ConfigError(
+            f"{crt} is there already",
+            hint=f"trio-chat pki renew {shlex.quote(str(crt))}{authority.place.as_option()}",
+        )
+    return crt
+
+
+def _after(authority: Authority, made: Issued, *, server: bool) -> str:
+    from trio_chat.address import DEFAULT_PORT
+    from trio_chat.pki import join_line
+
+    place: Place = authority.place
+    if server and made.crt == place.server_certificate:
+        return f"trio-chat serve --ca {shlex.quote(str(place.ca))}"
+    if server:
+        return f"trio-chat serve --ca CA --cert {made.crt} --key {made.key}"
+    return join_line(f"localhost:{DEFAULT_PORT}", made, place.ca)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make {folder}: {error.strerror}") from None
+
+
+def _made(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            print(path)
+
+
+def _say(text: str) -> None:
+    from trio_chat.text import safe
+
+    sys.stdout.flush()
+    print(safe(text), file=sys.stderr)
+
+
+def _next(command: str) -> None:
+    _say(f"next: {command}")
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "init": _init,
+    "issue": _issue,
+    "sign": _sign,
+    "renew": _renew,
+    "revoke": _revoke,
+    "crl": _crl,
+    "list": _list,
+    "show": _show,
+}

@@ -1,0 +1,55 @@
+"""A small private CA: makes it, issues and revokes certificates, keeps the list fresh.
+
+    authority = Authority.create(Path("pki/ca.crt"))
+    server = authority.issue_server(["chat.example.org"])
+    alice = authority.issue_client("alice", admin=True)
+    authority.revoke([alice.certificate.serial_number])
+
+Synchronous: a program that must not wait for a disk calls it in a thread. Knows nothing of
+servers, clients and terminals.
+"""
+
+from __future__ import annotations
+
+from trio_chat.pki.authority import CA_DAYS, LEAF_DAYS, Authority, Issued, read_csr
+from trio_chat.pki.certificates import Leaf, client_leaf, read_certificate, server_leaf
+from trio_chat.pki.first_start import FirstStart, ensure_pki, join_line, server_hosts
+from trio_chat.pki.issued import (
+    Entry,
+    describe,
+    find_issued,
+    list_issued,
+    revocation_date,
+    serial_text,
+)
+from trio_chat.pki.keys import KEY_TYPES, KeyType, is_encrypted
+from trio_chat.pki.place import Place
+from trio_chat.pki.revocations import read_crls, refresh_crl
+
+__all__ = [
+    "CA_DAYS",
+    "KEY_TYPES",
+    "LEAF_DAYS",
+    "Authority",
+    "Entry",
+    "FirstStart",
+    "Issued",
+    "KeyType",
+    "Leaf",
+    "Place",
+    "client_leaf",
+    "describe",
+    "ensure_pki",
+    "find_issued",
+    "is_encrypted",
+    "join_line",
+    "list_issued",
+    "read_certificate",
+    "read_crls",
+    "read_csr",
+    "refresh_crl",
+    "revocation_date",
+    "serial_text",
+    "server_hosts",
+    "server_leaf",
+]

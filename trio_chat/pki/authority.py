@@ -1,0 +1,293 @@
+"""The CA as a thing to talk to: `Authority.create(ca)`, `authority.issue_client("alice")`.
+
+Whatever it signs it remembers first, and nothing that is there is ever written over,
+except what is renewed. May know the CA's files and the wall clock; no terminal.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from trio_chat import names
+from trio_chat.errors import ConfigError
+from trio_chat.files import create_private, replace_file
+from trio_chat.identity import key_fingerprint
+from trio_chat.pki.certificates import (
+    Leaf,
+    client_leaf,
+    is_issued_by,
+    leaf_again,
+    make_ca,
+    make_leaf,
+    public_key,
+    read_certificate,
+    server_leaf,
+)
+from trio_chat.pki.issued import read_issued, record
+from trio_chat.pki.keys import (
+    KeyType,
+    PrivateKey,
+    PublicKey,
+    check_public_key,
+    dump_key,
+    generate_key,
+)
+from trio_chat.pki.place import Place
+from trio_chat.pki.revocations import read_crl, resign_crl
+
+__all__ = ["CA_DAYS", "LEAF_DAYS", "Authority", "Issued", "read_csr"]
+
+CA_DAYS = 3650
+LEAF_DAYS = 365
+
+
+@attrs.frozen(kw_only=True)
+class Issued:
+    """A certificate that was signed, and where it lies."""
+
+    certificate: x509.Certificate
+    crt: Path
+    key: Path | None  # None if the key is somebody else's secret
+
+
+@attrs.frozen(kw_only=True)
+class Authority:
+    """A CA whose key is open. `now` is the present moment wherever it is left out."""
+
+    place: Place
+    certificate: x509.Certificate
+    key: PrivateKey = attrs.field(repr=False)
+
+    @classmethod
+    def create(
+        cls,
+        ca: Path,
+        *,
+        days: int = CA_DAYS,
+        key_type: KeyType = "p256",
+        passphrase: bytes | None = None,
+        now: datetime | None = None,
+    ) -> Authority:
+        """Make a CA: its certificate at `ca`, its key and an empty list beside it.
+
+        Raises:
+            ConfigError: one of these files is there already, or cannot be written.
+        """
+        place, now = Place(ca), now or datetime.now(UTC)
+        key = generate_key(key_type)
+        # Its own name for each: issuer and serial number are what tells identities apart.
+        name = f"trio-chat CA {secrets.token_hex(4)}"
+        certificate = make_ca(key, name, days=days, now=now)
+        parts = [place.ca, place.key, place.crl, place.last_crl]
+        _refuse_existing([*parts, *place.issued.glob("*.crt")])
+        with place.lock():
+            _refuse_existing(parts)
+            create_private(place.key, dump_key(key, passphrase))
+            replace_file(place.ca, certificate.public_bytes(Encoding.PEM))
+            resign_crl(place, certificate, key, now=now)
+        return cls(place=place, certificate=certificate, key=key)
+
+    @classmethod
+    def load(cls, ca: Path, *, passphrase: bytes | None = None) -> Authority:
+        """Open the CA whose certificate is at `ca` and whose key is beside it.
+
+        Raises:
+            ConfigError: a file is missing or unusable, or the passphrase is wrong.
+        """
+        place = Place(ca)
+        certificate, key = place.load_issuer(passphrase)
+        return cls(place=place, certificate=certificate, key=key)
+
+    def issue_client(
+        self,
+        name: str,
+        *,
+        device: str | None = None,
+        admin: bool = False,
+        bot: bool = False,
+        days: int = LEAF_DAYS,
+        key_type: KeyType = "p256",
+        out: Path | None = None,
+        passphrase: bytes | None = None,
+        now: datetime | None = None,
+    ) -> Issued:
+        """Make a key and a certificate for a person: `NAME[-DEVICE].crt` and `.key`.
+
+        Args:
+            out: Where they go, if not beside the CA.
+            passphrase: What to encrypt the new key with.
+
+        Raises:
+            BadName: a name breaks the rule.
+            ConfigError: a file is there already, or cannot be written.
+        """
+        leaf = client_leaf(name, device=device, admin=admin, bot=bot)
+        crt = self.client_file(name, device, out)
+        return self._issue(
+            leaf, generate_key(key_type), days=days, crt=crt, passphrase=passphrase, now=now
+        )
+
+    def issue_server(
+        self,
+        hosts: Sequence[str],
+        *,
+        days: int = LEAF_DAYS,
+        key_type: KeyType = "p256",
+        out: Path | None = None,
+        passphrase: bytes | None = None,
+        now: datetime | None = None,
+    ) -> Issued:
+        """Make `server.crt` and `server.key` for a server that is reached as `hosts`.
+
+        Raises:
+            ConfigError: a host's name is none, a file is there already, or cannot be
+                written.
+        """
+        leaf = server_leaf(hosts)
+        crt = (out or self.place.folder) / "server.crt"
+        return self._issue(
+            leaf, generate_key(key_type), days=days, crt=crt, passphrase=passphrase, now=now
+        )
+
+    def sign(
+        self, key: PublicKey, leaf: Leaf, *, days: int = LEAF_DAYS, now: datetime | None = None
+    ) -> x509.Certificate:
+        """Certify somebody's public key as `leaf` says; it is remembered, but no file is made.
+
+        Raises:
+            ConfigError: the key is of no use, or the CA's time is over.
+        """
+        now = now or datetime.now(UTC)
+        certificate = make_leaf(leaf, key, self.certificate, self.key, days=days, now=now)
+        self.place.issued.mkdir(exist_ok=True)
+        record(self.place, certificate)
+        return certificate
+
+    def sign_to(
+        self,
+        key: PublicKey,
+        leaf: Leaf,
+        crt: Path,
+        *,
+        days: int = LEAF_DAYS,
+        now: datetime | None = None,
+    ) -> Issued:
+        """The same, and write the certificate to `crt`, which must not be there."""
+        with self.place.lock():
+            _refuse_existing([crt])
+            certificate = self.sign(key, leaf, days=days, now=now)
+            _write(crt, certificate)
+        return Issued(certificate=certificate, crt=crt, key=None)
+
+    def renew(self, crt: Path, *, days: int = LEAF_DAYS, now: datetime | None = None) -> Issued:
+        """Issue `crt` again, for the same key and holder, in the place of the old one.
+
+        Raises:
+            ConfigError: it is not ours, it is revoked, or the file cannot be written.
+        """
+        old = read_certificate(crt)
+        if not is_issued_by(old, self.certificate):
+            raise ConfigError(f"{crt} was not issued by {self.place.ca}")
+        with self.place.lock():
+            if self._is_revoked(old):
+                raise ConfigError(
+                    f"{crt} is revoked and stays so",
+                    hint="make a new key and certificate: trio-chat pki issue NAME",
+                )
+            certificate = self.sign(public_key(old), leaf_again(old), days=days, now=now)
+            _write(crt, certificate)
+        key = crt.with_suffix(".key")
+        return Issued(certificate=certificate, crt=crt, key=key if key.exists() else None)
+
+    def revoke(self, serials: Iterable[int], *, now: datetime | None = None) -> set[int]:
+        """Put certificates on the list; return those that were not on it yet.
+
+        Raises:
+            ConfigError: the list is unusable or cannot be written.
+        """
+        with self.place.lock():
+            return resign_crl(
+                self.place,
+                self.certificate,
+                self.key,
+                revoke=serials,
+                now=now or datetime.now(UTC),
+            )
+
+    def client_file(self, name: str, device: str | None = None, out: Path | None = None) -> Path:
+        """Return where the certificate of that person goes."""
+        stem = names.check_user(name) + (f"-{names.check_name(device)}" if device else "")
+        return (out or self.place.folder) / f"{stem}.crt"
+
+    def _issue(
+        self,
+        leaf: Leaf,
+        key: PrivateKey,
+        *,
+        days: int,
+        crt: Path,
+        passphrase: bytes | None,
+        now: datetime | None,
+    ) -> Issued:
+        key_file = crt.with_name(crt.name.removesuffix(".crt") + ".key")
+        with self.place.lock():
+            _refuse_existing([crt, key_file])
+            create_private(key_file, dump_key(key, passphrase))
+            try:
+                certificate = self.sign(key.public_key(), leaf, days=days, now=now)
+                _write(crt, certificate)
+            except BaseException:
+                key_file.unlink(missing_ok=True)
+                raise
+        return Issued(certificate=certificate, crt=crt, key=key_file)
+
+    def _is_revoked(self, certificate: x509.Certificate) -> bool:
+        """Is it, or another one for the same key, on the list?"""
+        crl = read_crl(self.place.crl, self.certificate)
+        if crl is None:
+            return False
+        key = key_fingerprint(certificate)
+        same = [c for c in read_issued(self.place) if key_fingerprint(c) == key]
+        return any(
+            crl.get_revoked_certificate_by_serial_number(c.serial_number) is not None
+            for c in (certificate, *same)
+        )
+
+
+def read_csr(path: Path) -> PublicKey:
+    """Return the public key of a certificate request, the one thing taken from it.
+
+    Raises:
+        ConfigError: it cannot be read, is no request, or its maker does not hold the key.
+    """
+    try:
+        request = x509.load_pem_x509_csr(path.read_bytes())
+        proven = request.is_signature_valid
+        key = request.public_key()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigError(f"{path} holds no certificate request in PEM") from None
+    if not proven:
+        raise ConfigError(f"{path} is not signed by the key in it")
+    return check_public_key(key)
+
+
+def _refuse_existing(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.exists() or path.is_symlink():
+            raise ConfigError(
+                f"{path} is there already", hint="nothing is overwritten; move it away first"
+            )
+
+
+def _write(crt: Path, certificate: x509.Certificate) -> None:
+    replace_file(crt, certificate.public_bytes(Encoding.PEM))

@@ -1,0 +1,146 @@
+"""Where a CA's files lie, and who may change them now.
+
+    ca.crt  ca.key  ca.crl          the CA, its key, its revocation list
+    server.crt  server.key          the server's
+    issued/SERIAL.crt               every certificate that this CA has signed
+    issued/ca.crl                   the last list signed, should ca.crl be lost
+    issued/lock                     held while the list or somebody's files are written
+
+May know files and locks; nothing of what the certificates mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+
+from trio_chat.errors import ConfigError
+from trio_chat.pki.certificates import read_certificates
+from trio_chat.pki.keys import PrivateKey, load_key
+
+__all__ = ["Place"]
+
+
+@attrs.frozen
+class Place:
+    """The files that belong to the CA whose certificate is `ca`."""
+
+    ca: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where all of them are."""
+        return self.ca.parent
+
+    @property
+    def key(self) -> Path:
+        """The CA's private key."""
+        return self.ca.with_suffix(".key")
+
+    @property
+    def crl(self) -> Path:
+        """The revocation lists: one PEM block per issuer."""
+        return self.ca.with_name("ca.crl")
+
+    @property
+    def server_certificate(self) -> Path:
+        """The server's certificate."""
+        return self.ca.with_name("server.crt")
+
+    @property
+    def server_key(self) -> Path:
+        """The server's private key."""
+        return self.ca.with_name("server.key")
+
+    @property
+    def issued(self) -> Path:
+        """The folder of what was signed."""
+        return self.ca.with_name("issued")
+
+    @property
+    def last_crl(self) -> Path:
+        """A copy of the list that was signed last. It tells that there must be one."""
+        return self.issued / "ca.crl"
+
+    def load_issuer(self, passphrase: bytes | None = None) -> tuple[x509.Certificate, PrivateKey]:
+        """Read the CA's certificate and key.
+
+        The file may hold several CAs; the one that the key belongs to is returned.
+
+        Raises:
+            ConfigError: one is missing or unreadable, or they do not belong together.
+        """
+        if not self.ca.exists():
+            raise ConfigError(
+                f"there is no CA at {self.ca}", hint=f"trio-chat pki init{self.as_option()}"
+            )
+        candidates = read_certificates(self.ca)
+        if not self.key.exists():
+            raise ConfigError(
+                f"{self.key} is missing: without it nothing can be signed",
+                hint="do this on the machine that keeps the CA's key",
+            )
+        key = load_key(self.key, passphrase)
+        for certificate in candidates:
+            if certificate.public_key() == key.public_key():
+                return certificate, key
+        raise ConfigError(f"{self.key} is not the key of {self.ca}")
+
+    def as_option(self) -> str:
+        """Return ` --ca PATH` for a command line, or nothing where it is the default."""
+        return "" if self.ca == Path("pki/ca.crt") else f" --ca {shlex.quote(str(self.ca))}"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from changing these files; waits for its turn.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        descriptor = self._open_lock()
+        try:
+            _lock(descriptor, wait=True)
+            yield
+        finally:
+            os.close(descriptor)  # which unlocks
+
+    @contextlib.contextmanager
+    def try_lock(self) -> Iterator[bool]:
+        """The same, but says False at once where another process has the lock."""
+        descriptor = self._open_lock()
+        try:
+            yield _lock(descriptor, wait=False)
+        finally:
+            os.close(descriptor)
+
+    def _open_lock(self) -> int:
+        try:
+            self.issued.mkdir(parents=True, exist_ok=True)
+            return os.open(self.issued / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(f"cannot write in {self.issued}: {error.strerror}") from None
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock a file's first byte, or the file; True if it is ours."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if wait:
+            raise ConfigError(f"cannot lock the CA's files: {error.strerror}") from None
+        return False
+    return True

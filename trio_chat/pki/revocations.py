@@ -1,0 +1,183 @@
+"""The revocation list (RFC 5280, section 5): read, added to, signed again.
+
+`ca.crl` holds one PEM list per issuer; only our own is ever rewritten, the others stay as
+they are. What was revoked once stays so: the last list signed is kept in `issued/` too,
+so losing `ca.crl` does not let anybody back in. May know the CA's files, but no clock.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from trio_chat.errors import ConfigError
+from trio_chat.files import read_private, replace_file
+from trio_chat.pki.certificates import SKEW, issuer_key_id, public_key, whole_seconds
+from trio_chat.pki.keys import PrivateKey, hash_for, is_encrypted
+from trio_chat.pki.place import Place
+
+__all__ = ["CRL_LIFE", "read_crl", "read_crls", "refresh_crl", "resign_crl", "sign_crl"]
+
+CRL_LIFE = timedelta(days=60)
+
+_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\s*", re.DOTALL)
+
+
+def sign_crl(
+    issuer: x509.Certificate,
+    key: PrivateKey,
+    entries: Iterable[x509.RevokedCertificate],
+    *,
+    number: int,
+    now: datetime,
+) -> x509.CertificateRevocationList:
+    """Return a signed list of `entries` that is good for 60 days."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(whole_seconds(now - SKEW))
+        .next_update(whole_seconds(now + CRL_LIFE))
+        .add_extension(issuer_key_id(issuer), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for entry in entries:
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(key, hash_for(key))
+
+
+def read_crls(path: Path) -> list[x509.CertificateRevocationList]:
+    """Read all lists of a PEM file; signatures are not looked at.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it is no list.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    blocks = _BLOCK.findall(data)
+    try:
+        lists = [x509.load_pem_x509_crl(block) for block in blocks]
+    except ValueError:
+        lists = []
+    if not lists:
+        raise ConfigError(f"{path} holds no revocation list in PEM")
+    return lists
+
+
+def read_crl(path: Path, issuer: x509.Certificate) -> x509.CertificateRevocationList | None:
+    """Return `issuer`'s list in that file, or None if the file or the list is absent.
+
+    Raises:
+        ConfigError: it cannot be read, or another key has signed it.
+    """
+    if not path.exists():
+        return None
+    for crl in read_crls(path):
+        if crl.issuer == issuer.subject:
+            if not crl.is_signature_valid(public_key(issuer)):
+                raise ConfigError(f"the list in {path} is not signed by the CA it names")
+            return crl
+    return None
+
+
+def resign_crl(
+    place: Place,
+    issuer: x509.Certificate,
+    key: PrivateKey,
+    *,
+    revoke: Iterable[int] = (),
+    now: datetime,
+) -> set[int]:
+    """Sign our list anew with the serial numbers to `revoke`; return those that are new.
+
+    Earlier entries stay, the list's number grows, and the file changes at once or not at
+    all. The caller holds the place's lock.
+
+    Raises:
+        ConfigError: the present list is unusable, or the new one cannot be written.
+    """
+    known = _known(place, issuer)
+    entries = {entry.serial_number: entry for crl in known for entry in crl}
+    added = set(revoke) - entries.keys()
+    for serial in sorted(added):
+        entries[serial] = (
+            x509.RevokedCertificateBuilder()
+            .serial_number(serial)
+            .revocation_date(whole_seconds(now))
+            .build()
+        )
+    number = max((_number(crl) for crl in known), default=0) + 1
+    crl = sign_crl(issuer, key, entries.values(), number=number, now=now)
+    _write(place, crl)
+    return added
+
+
+def refresh_crl(ca: Path, now: datetime) -> bool:
+    """Sign `ca.crl` again if it is past half of its life and the key is at hand.
+
+    For a server to call now and then: it asks nothing and waits for nobody.
+
+    Returns:
+        Has it been signed again? No, if it is young or absent, if `ca.key` is absent,
+        unreadable or encrypted, or if another process is changing the list just now.
+
+    Raises:
+        ConfigError: a file is unusable, others can read the key, or writing failed.
+    """
+    place = Place(ca)
+    if not place.crl.exists() or not os.access(place.key, os.R_OK):
+        return False
+    if is_encrypted(read_private(place.key)):
+        return False
+    issuer, key = place.load_issuer()
+    if not _past_half(read_crl(place.crl, issuer), now):
+        return False
+    with place.try_lock() as ours:
+        if not ours or not _past_half(read_crl(place.crl, issuer), now):
+            return False
+        resign_crl(place, issuer, key, now=now)
+    return True
+
+
+def _known(place: Place, issuer: x509.Certificate) -> list[x509.CertificateRevocationList]:
+    """Return our present list and the last one we signed, as far as they are there."""
+    last = read_crl(place.last_crl, issuer)
+    try:
+        present = read_crl(place.crl, issuer)
+    except ConfigError as error:
+        old, aside = (shlex.quote(f"{place.crl}{end}") for end in ("", ".broken"))
+        mend = f"mv {old} {aside} && trio-chat pki crl{place.as_option()}"
+        if last is None:  # who was revoked stands nowhere else
+            mend = f"put {old} back from a copy; without it the revoked come in again"
+        raise ConfigError(str(error), hint=mend) from None
+    return [crl for crl in (last, present) if crl is not None]
+
+
+def _past_half(crl: x509.CertificateRevocationList | None, now: datetime) -> bool:
+    if crl is None:
+        return False
+    begin, end = crl.last_update_utc, crl.next_update_utc
+    return end is not None and now >= begin + (end - begin) / 2
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return 0
+
+
+def _write(place: Place, crl: x509.CertificateRevocationList) -> None:
+    own = crl.public_bytes(Encoding.PEM)
+    others = read_crls(place.crl) if place.crl.exists() else []
+    kept = [c.public_bytes(Encoding.PEM) for c in others if c.issuer != crl.issuer]
+    replace_file(place.last_crl, own)
+    replace_file(place.crl, own + b"".join(kept))
