@@ -1,0 +1,37 @@
+"""The durable, encrypted log: rooms, their messages, counters and the directory.
+
+store.py        the interface: `open_store`, `Store`
+operations.py   what can be written        queries.py   what can be read
+writer.py       group commit               rows.py      the values
+database.py     opening, settings, tables  key.py       the key file
+"""
+
+from trio_chat.store.database import Durability
+from trio_chat.store.key import key_path, load_or_make_key
+from trio_chat.store.rows import (
+    Batch,
+    Conflict,
+    RoomRow,
+    RoomState,
+    RoomSummary,
+    Slice,
+    Statistics,
+    Value,
+)
+from trio_chat.store.store import Store, open_store
+
+__all__ = [
+    "Batch",
+    "Conflict",
+    "Durability",
+    "RoomRow",
+    "RoomState",
+    "RoomSummary",
+    "Slice",
+    "Statistics",
+    "Store",
+    "Value",
+    "key_path",
+    "load_or_make_key",
+    "open_store",
+]

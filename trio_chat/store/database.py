@@ -1,0 +1,254 @@
+"""Opening the database: its file, its key, its settings and its tables; one thread each.
+
+A `Database` is one SQLite connection with the one thread that touches it. What is asked
+of it is a function, run whole in that thread: one hop there and back, and nothing of
+Trio in between. Knows nothing of what the tables are used for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, cast
+
+import apsw
+import apsw.aio
+import attrs
+import trio
+
+from trio_chat.errors import ConfigError, StoreError
+from trio_chat.files import create_private
+from trio_chat.store.key import KEY_SIZE, key_path
+
+__all__ = ["SCHEMA", "Database", "Durability", "explain", "open_reading", "open_writing"]
+
+T = TypeVar("T")
+
+Durability = Literal["full", "process"]
+"""`full` survives a power cut; `process` survives the end of the process, however sudden."""
+
+SCHEMA = 1
+"""The version of the tables below, kept in the database's `user_version`."""
+
+_APPLICATION = 0x74726331  # "trc1": tells our databases from anybody else's
+_BUSY_TIMEOUT = 5000  # ms that another process (a backup) may hold the database
+_CACHE = 16 * 1024  # KiB of decrypted pages for each connection
+
+# Batches lie in the order in which they came, whatever their room: appending fills one page
+# after the other, and never moves a row to another page. (A moved row leaves a copy behind in
+# the free part of its old page, which `secure_delete` does not know of.) The index finds a
+# room's part; it holds no text. Rows up to the number `erased` are blank: see `Expire`.
+_TABLES = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE room(
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, mode TEXT NOT NULL,
+    topic TEXT NOT NULL, created REAL NOT NULL, direct INTEGER NOT NULL,
+    floor INTEGER NOT NULL  -- the last sequence number that is gone
+);
+CREATE INDEX room_listed ON room(key) WHERE direct = 0;
+CREATE TABLE member(
+    user TEXT, key TEXT, room INTEGER NOT NULL, PRIMARY KEY(user, key)
+) WITHOUT ROWID;
+CREATE TABLE batch(
+    id INTEGER PRIMARY KEY, room INTEGER NOT NULL, first INTEGER NOT NULL,
+    last INTEGER NOT NULL, time REAL NOT NULL, body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX batch_place ON batch(room, first, last);
+CREATE TABLE counter(
+    room INTEGER, device TEXT, n INTEGER NOT NULL, PRIMARY KEY(room, device)
+) WITHOUT ROWID;
+CREATE TABLE directory(key TEXT PRIMARY KEY, rev INTEGER NOT NULL, data BLOB NOT NULL);
+"""
+
+
+@attrs.define
+class Database:
+    """One connection and its thread."""
+
+    _connection: apsw.AsyncConnection
+    log_id: str = ""
+
+    async def run(self, function: Callable[[apsw.Connection], T]) -> T:
+        """Run `function` in the connection's thread and return what it returns.
+
+        The caller's deadline ends the wait, as any cancellation does; the thread is not
+        told of it, lest it raise an error of its own first.
+
+        Raises:
+            StoreError: SQLite raised something.
+        """
+        token = apsw.aio.deadline.set(math.inf)
+        try:
+            return cast(T, await self._connection.async_run(function, self._connection))
+        except apsw.Error as error:
+            raise explain(error) from error
+        finally:
+            apsw.aio.deadline.reset(token)
+
+    async def aclose(self) -> None:
+        """Close the connection and end its thread, whatever is cancelled.
+
+        The last connection to a database copies the write-ahead log into it and deletes it.
+        No clock bounds this: closing waits for nothing but the disk, and a connection left
+        open would keep the process alive.
+        """
+        with trio.CancelScope(shield=True):
+            await self._connection.aclose(force=True)
+
+
+@contextlib.asynccontextmanager
+async def open_writing(
+    path: Path, *, key: bytes | None, durability: Durability
+) -> AsyncIterator[Database]:
+    """Open the database for its one writer; make it if there is none.
+
+    Raises:
+        ConfigError: the file cannot be made, or others can read it.
+        StoreError: it is no database of ours, is encrypted with another key, or is newer.
+    """
+    with trio.CancelScope(shield=True):
+        await trio.to_thread.run_sync(_prepare_file, path)
+        database = await _connect(path, apsw.SQLITE_OPEN_READWRITE)
+    try:
+        with trio.CancelScope(shield=True):
+            database.log_id = await _asked(
+                path, database, functools.partial(_set_up, path, key, durability)
+            )
+        yield database
+    finally:
+        await database.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_reading(path: Path, *, key: bytes | None) -> AsyncIterator[Database]:
+    """Open a database, which a writer has open, for reading only."""
+    with trio.CancelScope(shield=True):
+        database = await _connect(path, apsw.SQLITE_OPEN_READONLY)
+    try:
+        with trio.CancelScope(shield=True):
+            await _asked(path, database, functools.partial(_unlock, key))
+        yield database
+    finally:
+        await database.aclose()
+
+
+def explain(error: apsw.Error) -> StoreError:
+    """Say in words what SQLite's error means for whoever wanted something of the log."""
+    match error:
+        case apsw.FullError():
+            return StoreError(
+                "the log cannot be written: the disk is full", hint="free space on its disk"
+            )
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreError(
+                "the log cannot be used: another process holds the database",
+                hint="end the other process that has it open",
+            )
+        case apsw.ReadOnlyError() | apsw.PermissionsError():
+            return StoreError("the log cannot be written: the database is read-only")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return StoreError(
+                "the database is damaged", hint="stop the server and restore the last backup"
+            )
+        case _:
+            return StoreError(f"the log cannot be used: {error}")
+
+
+async def _connect(path: Path, flags: int) -> Database:
+    if not hasattr(apsw, "mc_version"):
+        raise StoreError(
+            "the installed apsw cannot encrypt", hint="pip install --force-reinstall apsw-sqlite3mc"
+        )
+    # The stub wants a controller there; the library calls what it finds, to make one.
+    token = apsw.async_controller.set(cast(Any, _controller))
+    try:
+        return Database(await apsw.Connection.as_async(os.fspath(path), flags))
+    except apsw.Error as error:
+        raise StoreError(f"cannot open {path}: {error}") from error
+    finally:
+        apsw.async_controller.reset(token)
+
+
+def _controller() -> apsw.aio.Trio:
+    return apsw.aio.Trio(thread_name="trio-chat log")
+
+
+async def _asked(path: Path, database: Database, function: Callable[[apsw.Connection], T]) -> T:
+    """Run `function`, where SQLite's objections mean that the file is not what we want."""
+    try:
+        return await database.run(function)
+    except StoreError as error:
+        if isinstance(error.__cause__, apsw.NotADBError):
+            raise StoreError(
+                f"{path} is no database, or is not encrypted with this key",
+                hint=f"put back the {key_path(path)} that was made with it",
+            ) from error.__cause__
+        if isinstance(error.__cause__, apsw.Error):
+            raise StoreError(f"cannot open {path}: {error}", hint=error.hint) from error.__cause__
+        raise
+
+
+def _prepare_file(path: Path) -> None:
+    """See to it that there is a file, ours alone: SQLite takes an empty one for a new database.
+
+    What SQLite puts beside it gets the same mode.
+    """
+    if not path.exists():
+        create_private(path, b"")
+    elif os.name == "posix" and path.stat().st_mode & 0o077:
+        raise ConfigError(f"others can read {path}", hint=f"chmod 600 {path}")
+
+
+def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Connection) -> str:
+    """Set a writing connection up, make the tables if need be, and return the log's id."""
+    _unlock(key, db)
+    new = _is_empty(db)
+    if not new:
+        _check_ours(path, db)
+    # The settings before the tables: no page is to be written without them.
+    db.pragma("secure_delete", True)
+    if db.pragma("journal_mode", "wal") != "wal":
+        _refuse(path, "is on a disk where no write-ahead log is possible", "use a local disk")
+    db.pragma("synchronous", {"full": "full", "process": "normal"}[durability])
+    if new:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(_TABLES)
+        db.execute("INSERT INTO meta VALUES('log', ?), ('erased', 0)", (secrets.token_hex(16),))
+        db.pragma("application_id", _APPLICATION)
+        db.pragma("user_version", SCHEMA)
+        db.execute("COMMIT")
+    return cast(str, db.execute("SELECT value FROM meta WHERE name = 'log'").get)
+
+
+def _unlock(key: bytes | None, db: apsw.Connection) -> None:
+    """Give the connection its key and what both kinds of connection need."""
+    if key is not None:
+        if len(key) != KEY_SIZE:
+            raise ConfigError(f"a database key has {KEY_SIZE} bytes")
+        db.pragma("cipher", "chacha20")
+        db.pragma("key", f"raw:{key.hex()}")  # the key itself, no passphrase to stretch
+    db.set_busy_timeout(_BUSY_TIMEOUT)
+    db.pragma("cache_size", -_CACHE)
+    db.pragma("trusted_schema", False)
+
+
+def _is_empty(db: apsw.Connection) -> bool:
+    """Is nothing in the database yet? The first read: NotADBError if the key is wrong."""
+    marks = (db.pragma("user_version"), db.pragma("application_id"))
+    return marks == (0, 0) and not db.execute("SELECT count(*) FROM sqlite_schema").get
+
+
+def _check_ours(path: Path, db: apsw.Connection) -> None:
+    if db.pragma("application_id") != _APPLICATION:
+        _refuse(path, "is a database, but not of trio-chat", "choose another file with --db")
+    if (version := db.pragma("user_version")) > SCHEMA:
+        _refuse(path, f"is newer (version {version}) than this trio-chat", "update trio-chat")
+
+
+def _refuse(path: Path, why: str, hint: str) -> NoReturn:
+    raise StoreError(f"{path} {why}", hint=hint)

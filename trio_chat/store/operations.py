@@ -1,0 +1,208 @@
+"""What can be written: each a function of a transaction, run in the database's thread.
+
+They check first and change afterwards, so that one which refuses has changed nothing.
+May know the tables and the values, but no Trio and no clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import cast
+
+import attrs
+
+from trio_chat import names
+from trio_chat.errors import RoomExists, StoreError
+from trio_chat.store.rows import Batch, Conflict, RoomRow
+from trio_chat.store.writer import Transaction
+
+__all__ = ["Append", "CreateRoom", "Expire", "Expired", "Put", "clean"]
+
+# Retention goes in steps, so that appending is not held up.
+_STEP_ROWS = 500
+_STEP_BYTES = 8 * 1024 * 1024
+
+# Blank rows that stay before the first one with text: six pages of them at least. Deleting
+# a row can move the rows of its own and the two neighbouring pages.
+_MARGIN = 6 * 4096
+_ROW_IN_PAGE = 480  # bytes of a longer row that are surely in the table's page itself
+
+
+@attrs.frozen
+class Append:
+    """Append a batch to its room, with its counters and the topic it sets."""
+
+    batch: Batch
+
+    def __call__(self, transaction: Transaction) -> None:
+        batch = self.batch
+        last = transaction.last(batch.room)
+        if last is None:
+            last = _last(transaction, batch.room)
+        if batch.first != last + 1:
+            raise StoreError(
+                f"the log of room {batch.room} goes on at {last + 1}, not at {batch.first}"
+            )
+        transaction.run(
+            "INSERT INTO batch(room, first, last, time, body) VALUES(?, ?, ?, ?, ?)",
+            batch.room,
+            batch.first,
+            batch.last,
+            batch.time,
+            batch.body,
+        )
+        if batch.counters:
+            transaction.db.executemany(
+                "INSERT INTO counter VALUES(?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET n = excluded.n WHERE excluded.n > n",
+                [(batch.room, device, n) for device, n in batch.counters.items()],
+            )
+        if batch.topic is not None:
+            transaction.run("UPDATE room SET topic = ? WHERE id = ?", batch.topic, batch.room)
+        transaction.set_last(batch.room, batch.last)
+        transaction.rows += 1
+
+
+@attrs.frozen
+class CreateRoom:
+    """Make a room; `people` are the two of a two-person room."""
+
+    name: str
+    mode: str
+    now: float
+    people: tuple[names.Key, ...] = ()
+
+    def __call__(self, transaction: Transaction) -> RoomRow:
+        key = names.key(self.name)
+        if transaction.one("SELECT 1 FROM room WHERE key = ?", key) is not None:
+            raise RoomExists(f"there is a room {self.name} already", room=self.name)
+        transaction.run(
+            "INSERT INTO room(key, name, mode, topic, created, direct, floor)"
+            " VALUES(?, ?, ?, '', ?, ?, 0)",
+            key,
+            self.name,
+            self.mode,
+            self.now,
+            names.is_direct(self.name),
+        )
+        room = transaction.db.last_insert_rowid()
+        transaction.db.executemany(
+            "INSERT INTO member VALUES(?, ?, ?)", [(person, key, room) for person in self.people]
+        )
+        return RoomRow(room, self.name, self.mode, "")
+
+
+@attrs.frozen
+class Put:
+    """Put an entry into the directory, if it is at revision `rev`: 0 is none, None is any."""
+
+    key: str
+    data: bytes
+    rev: int | None
+
+    def __call__(self, transaction: Transaction) -> int:
+        present: int = transaction.one("SELECT rev FROM directory WHERE key = ?", self.key) or 0
+        if self.rev is not None and self.rev != present:
+            raise Conflict(f"the entry is at revision {present}, not {self.rev}", rev=present)
+        transaction.run(
+            "INSERT INTO directory VALUES(?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET rev = excluded.rev, data = excluded.data",
+            self.key,
+            present + 1,
+            self.data,
+        )
+        return present + 1
+
+
+@attrs.frozen
+class Expired:
+    """What a step of retention has done.
+
+    Attributes:
+        floors: Room -> the last sequence number deleted.
+        more: There may be more to delete.
+    """
+
+    floors: dict[int, int]
+    more: bool
+
+
+@attrs.frozen
+class Expire:
+    """Erase the oldest batches while they are older than `before`: some, in one step.
+
+    A body is overwritten with zeros where it is; the room's floor moves, and says that the
+    row is gone. Then blank rows are deleted, but for the last ones: deleting makes SQLite
+    move the rows around, and a row that moves leaves a copy behind. So only blank ones may.
+    """
+
+    before: float
+
+    def __call__(self, transaction: Transaction) -> Expired:
+        erased: int = transaction.one("SELECT value FROM meta WHERE name = 'erased'")
+        floors: dict[int, int] = {}
+        newest, count, size = erased, 0, 0
+        with _oldest_after(transaction, erased) as rows:
+            for row, room, last, time, length in rows:
+                if time >= self.before or count == _STEP_ROWS or size >= _STEP_BYTES:
+                    break
+                floors[room] = last
+                newest, count, size = row, count + 1, size + length
+        if floors:
+            transaction.run(
+                "UPDATE batch SET body = zeroblob(length(body)) WHERE id > ? AND id <= ?",
+                erased,
+                newest,
+            )
+            transaction.run("UPDATE meta SET value = ? WHERE name = 'erased'", newest)
+            transaction.db.executemany(
+                "UPDATE room SET floor = ? WHERE id = ?",
+                [(floor, room) for room, floor in floors.items()],
+            )
+            transaction.run("DELETE FROM batch WHERE id < ?", _margin(transaction, newest))
+        return Expired(floors, more=count == _STEP_ROWS or size >= _STEP_BYTES)
+
+
+def clean(transaction: Transaction) -> None:
+    """Have the write-ahead log emptied after this transaction."""
+    transaction.clean = True
+
+
+def _last(transaction: Transaction, room: int) -> int:
+    """Return the last sequence number that a room has given out."""
+    floor = transaction.one("SELECT floor FROM room WHERE id = ?", room)
+    if floor is None:
+        raise StoreError(f"there is no room {room}")
+    last = transaction.one(
+        "SELECT last FROM batch WHERE room = ? ORDER BY first DESC LIMIT 1", room
+    )
+    return cast(int, floor if last is None else last)
+
+
+@contextlib.contextmanager
+def _oldest_after(
+    transaction: Transaction, erased: int
+) -> Iterator[Iterator[tuple[int, int, int, float, int]]]:
+    """Give the oldest batches with text: id, room, last, time and length."""
+    with contextlib.closing(transaction.db.cursor()) as cursor:
+        rows = cursor.execute(
+            "SELECT id, room, last, time, length(body) FROM batch WHERE id > ? ORDER BY id",
+            (erased,),
+        )
+        yield cast("Iterator[tuple[int, int, int, float, int]]", rows)
+
+
+def _margin(transaction: Transaction, newest: int) -> int:
+    """Return the first of the blank rows that are to stay, up to `newest`."""
+    size = 0
+    first = newest
+    with contextlib.closing(transaction.db.cursor()) as cursor:
+        rows = cursor.execute(
+            "SELECT id, length(body) FROM batch WHERE id <= ? ORDER BY id DESC", (newest,)
+        )
+        for first, length in cast("Iterator[tuple[int, int]]", rows):  # noqa: B007
+            size += min(length, _ROW_IN_PAGE)
+            if size >= _MARGIN:
+                break
+    return first

@@ -1,0 +1,144 @@
+"""The values that go into the log and come out of it.
+
+Plain attrs classes and nothing else: may know neither Trio nor SQLite. Sequence numbers
+count the lines of one room from 1; times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import validators
+
+from trio_chat.errors import StoreError
+
+__all__ = [
+    "Batch",
+    "Conflict",
+    "RoomRow",
+    "RoomState",
+    "RoomSummary",
+    "Slice",
+    "Statistics",
+    "Value",
+]
+
+
+class Conflict(StoreError):
+    """Somebody else was first: the entry of the directory is not at the revision expected.
+
+    Attributes:
+        rev: The revision it is at, 0 where there is none.
+    """
+
+    def __init__(self, text: str, *, rev: int) -> None:
+        super().__init__(text)
+        self.rev = rev
+
+
+@attrs.frozen
+class RoomRow:
+    """A room as it was created, with its present topic."""
+
+    id: int
+    name: str
+    mode: str
+    topic: str
+
+
+@attrs.frozen
+class RoomState:
+    """What a room's broadcaster needs to go on.
+
+    Attributes:
+        first: The oldest sequence number kept; `seq + 1` where none is.
+        seq: The last sequence number given out, 0 in a new room.
+        counters: Device -> the last counter accepted from it.
+    """
+
+    first: int
+    seq: int
+    counters: dict[str, int]
+    topic: str
+
+
+@attrs.frozen
+class RoomSummary:
+    """A line of a list of rooms."""
+
+    name: str
+    mode: str
+    topic: str
+    seq: int
+
+
+def _has_its_lines(batch: Batch, _attribute: attrs.Attribute[bytes], body: bytes) -> None:
+    if not body.endswith(b"\n") or body.count(b"\n") != batch.last - batch.first + 1:
+        raise ValueError("a batch has last - first + 1 lines, each with its line feed")
+
+
+def _is_unicode(_batch: Batch, _attribute: attrs.Attribute[Any], topic: str | None) -> None:
+    if topic is not None:
+        topic.encode()
+
+
+@attrs.frozen(kw_only=True)
+class Batch:
+    """What one broadcast adds to the log of a room: line k of `body` is number `first + k`.
+
+    Attributes:
+        counters: Device -> the counter of its last line in here.
+        topic: The room's topic from now on, or None where it stays.
+    """
+
+    room: int
+    first: int = attrs.field(validator=validators.ge(1))
+    last: int
+    time: float
+    body: bytes = attrs.field(validator=_has_its_lines, repr=False)
+    counters: Mapping[str, int] = attrs.field(factory=dict)
+    topic: str | None = attrs.field(default=None, validator=_is_unicode, repr=False)
+
+
+@attrs.frozen
+class Slice:
+    """Lines of a room that follow each other, as they were broadcast."""
+
+    first: int
+    last: int
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Value:
+    """An entry of the directory and its revision, which starts at 1."""
+
+    rev: int
+    data: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """How the writer is doing, since it was opened.
+
+    Attributes:
+        commits: Transactions that were committed.
+        failures: Transactions that were rolled back.
+        operations: Operations done in those that were committed.
+        rows: Batches appended.
+        waiting: Operations that wait for a transaction, or are in the present one.
+        last_commit: Seconds that the last transaction took in the database's thread.
+        slowest_commit: The most seconds that one took.
+        unclean: Deleted text may still be in the write-ahead log; the next `expire` tries again.
+    """
+
+    commits: int
+    failures: int
+    operations: int
+    rows: int
+    waiting: int
+    last_commit: float
+    slowest_commit: float
+    unclean: bool
