@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 from pathlib import Path
 
 from trio_chat.errors import ConfigError
 
-__all__ = ["create_private", "read_private", "replace_file"]
+__all__ = ["create_private", "lock", "read_private", "replace_file"]
 
 
 def create_private(path: Path, data: bytes) -> None:
@@ -73,6 +74,31 @@ def read_private(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file for this process; the system drops the lock when it is closed.
+
+    Returns:
+        Whether it is ours: False, without `wait`, if another process has it.
+
+    Raises:
+        OSError: with `wait`, it cannot be locked.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        if wait:
+            raise
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ __all__ = ["Limits"]
 def _limit(default: float, reason: str) -> float:
     field: float = attrs.field(
         default=default,
-        validator=validators.and_(validators.instance_of((int, float)), validators.gt(0)),
+        validator=[validators.instance_of((int, float)), validators.gt(0)],
         metadata={"reason": reason},
     )
     return field
@@ -24,7 +24,7 @@ def _limit(default: float, reason: str) -> float:
 def _count(default: int, reason: str) -> int:
     field: int = attrs.field(
         default=default,
-        validator=validators.and_(validators.instance_of(int), validators.gt(0)),
+        validator=[validators.instance_of(int), validators.gt(0)],
         metadata={"reason": reason},
     )
     return field

@@ -125,7 +125,7 @@ def check_server(der: bytes, host: str, *, pin: str | None = None) -> None:
     if not _names(certificate, host):
         raise NotTrusted(
             f"the server's certificate is not for {host}",
-            hint="connect by a name in it, or --pin its key's SHA-256, which `trio-chat pki show` prints",
+            hint="connect by a name in it, or --pin its key as `trio-chat pki show` prints it",
         )
 
 

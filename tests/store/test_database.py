@@ -97,7 +97,7 @@ async def test_every_file_is_private_and_one_that_is_not_is_refused(path: Path, 
             modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     finally:
         os.umask(old)
-    assert modes == dict.fromkeys(["chat.db", "chat.db-wal", "chat.db-shm"], 0o600)
+    assert modes == dict.fromkeys(["chat.db", "chat.db-wal", "chat.db-shm", "chat.db.lock"], 0o600)
     path.chmod(0o604)
     with pytest.raises(ConfigError, match="others can read"):
         async with open_store(path, key=key):
@@ -144,7 +144,7 @@ async def test_no_thread_and_no_log_is_left_behind(path: Path, key: bytes) -> No
         if thread.name == "trio-chat log":
             await trio.to_thread.run_sync(thread.join, 5.0)
     assert threads() == 0
-    assert [file.name for file in path.parent.iterdir()] == ["chat.db"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["chat.db", "chat.db.lock"]
 
 
 async def test_a_path_that_cannot_be_made_is_an_error_with_its_name(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import attrs
 from cryptography import x509
 
 from trio_chat.errors import ConfigError
+from trio_chat.files import lock
 from trio_chat.pki.certificates import read_certificates
 from trio_chat.pki.keys import PrivateKey, load_key
 
@@ -106,7 +106,10 @@ class Place:
         """
         descriptor = self._open_lock()
         try:
-            _lock(descriptor, wait=True)
+            try:
+                lock(descriptor, wait=True)
+            except OSError as error:
+                raise ConfigError(f"cannot lock the CA's files: {error.strerror}") from None
             yield
         finally:
             os.close(descriptor)  # which unlocks
@@ -116,7 +119,7 @@ class Place:
         """The same, but says False at once where another process has the lock."""
         descriptor = self._open_lock()
         try:
-            yield _lock(descriptor, wait=False)
+            yield lock(descriptor, wait=False)
         finally:
             os.close(descriptor)
 
@@ -127,20 +130,3 @@ class Place:
         except OSError as error:
             raise ConfigError(f"cannot write in {self.issued}: {error.strerror}") from None
 
-
-def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Lock a file's first byte, or the file; True if it is ours."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        if wait:
-            raise ConfigError(f"cannot lock the CA's files: {error.strerror}") from None
-        return False
-    return True

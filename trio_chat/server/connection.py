@@ -181,6 +181,8 @@ class Connection(Outlet):
             self.pinged = False
             for line in self._lines.feed(data):
                 await self._take(line)
+                if self._reason is not None:
+                    return  # ended meanwhile: what it said after that does not count
             if self._lines.too_long:
                 raise LineTooLong(f"a line may have {self._lines.limit} bytes; split the text")
 
@@ -195,6 +197,8 @@ class Connection(Outlet):
                 return
             await handle(self._server, self, frame)
         except ProtocolError as error:
+            if self.welcomed:
+                await self.spend()
             self.say(Error(code=error.code, text=str(error), id=error.id))
             self._count_bad(error)
 
@@ -244,6 +248,8 @@ class Connection(Outlet):
                 "too many connections of this person or address; end another first",
                 retry_after=60.0,
             )
+        # It may have been revoked since the handshake; from now on the watch ends it.
+        self._server.revocations.check(self.identity, time.time())
         self.scope.deadline = float("inf")
         self._lines.limit = limits.frame_size
         bot = BOT in self.identity.roles

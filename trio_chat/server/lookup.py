@@ -35,7 +35,8 @@ async def read_history(server: Server, connection: Connection, frame: History) -
         lines = b"".join(row.body for row in rows).split(b"\n")[:-1][:limit]
     else:
         before = room.ledger.seq + 1 if frame.before is None else frame.before
-        lines = await server.store.read_before(room.id, before, limit)
+        size = server.limits.frame_size
+        lines = await server.store.read_before(room.id, before, limit, max_bytes=size)
     lines = _fitting(lines, server.limits.frame_size, from_end=frame.after is None)
     # The entries are the log's own bytes; only the frame around them is made here.
     connection.say_line(

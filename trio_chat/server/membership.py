@@ -56,9 +56,10 @@ async def _joinable(
     peer = names.peer_of(name, me)
     if peer is None:
         raise NoRoom("there is no such room; `/rooms` lists those there are")
-    if not await server.knows(peer):
+    there = server.rooms.active(name) or await server.store.find_room(names.key(name))
+    if not there and not await server.knows(peer):
         raise NoUser("nobody of that name has ever been here; `/users` lists who is")
-    return name, (me, peer)
+    return name, tuple({me, peer})  # one, where people talk to themselves
 
 
 async def leave(server: Server, connection: Connection, frame: Leave) -> None:

@@ -18,7 +18,7 @@ from trio_chat.protocol.frames import Ping
 if TYPE_CHECKING:
     from trio_chat.server.server import Server
 
-__all__ = ["expire_history", "keep_pulse", "watch_revocations"]
+__all__ = ["expire_history", "keep_pulse", "watch_revocations", "write_down_people"]
 
 log = logging.getLogger("trio_chat.server")
 
@@ -40,7 +40,7 @@ async def keep_pulse(server: Server) -> None:
             if room.touched < now - TAIL_IDLE:
                 room.drop_tail()
         server.admission.forget(now)
-        await _remember_people(server)
+        await write_down_people(server)
 
 
 def _beat(server: Server, now: float) -> None:
@@ -61,7 +61,8 @@ def _beat(server: Server, now: float) -> None:
             connection.say(Ping())
 
 
-async def _remember_people(server: Server) -> None:
+async def write_down_people(server: Server) -> None:
+    """Write down who has come for the first time."""
     try:
         await server.remember_people()
     except* StoreError as group:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from functools import partial
+from contextlib import suppress
 
 import attrs
 import trio
@@ -23,11 +23,16 @@ from trio_chat.server.admission import Admission
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
 from trio_chat.server.listener import accept, open_listeners
-from trio_chat.server.pulse import expire_history, keep_pulse, watch_revocations
+from trio_chat.server.pulse import (
+    expire_history,
+    keep_pulse,
+    watch_revocations,
+    write_down_people,
+)
 from trio_chat.server.revocation import Revocations
 from trio_chat.server.room import Room
 from trio_chat.server.rooms import Rooms
-from trio_chat.store import Store, load_or_make_key, open_store
+from trio_chat.store import Conflict, Store, load_or_make_key, open_store
 from trio_chat.tls import TappedContext, server_context
 
 __all__ = ["Server", "Statistics", "serve"]
@@ -76,7 +81,7 @@ class Server:
         self.addresses: list[tuple[str, int]] = []
         self.connections: dict[Connection, None] = {}
         self.people: dict[names.Key, dict[Connection, None]] = {}
-        self._devices: dict[tuple[names.Key, str], Connection] = {}
+        self._devices: dict[str, Connection] = {}
         self._names: dict[names.Key, str] = {}  # people that were ever here, as far as asked
         self._newcomers: dict[names.Key, str] = {}
         self._started = trio.current_time()
@@ -157,7 +162,7 @@ class Server:
         this returns, so what it said is in its rooms' order already.
         """
         key = connection.identity.key
-        device = (key, connection.device)
+        device = connection.device  # one key is one device, whatever its certificates say
         while (older := self._devices.get(device)) is not None:
             older.end("taken-over")
             await older.gone.wait()
@@ -186,7 +191,7 @@ class Server:
             return
         del self.connections[connection]
         key = connection.identity.key
-        del self._devices[key, connection.device]
+        del self._devices[connection.device]
         del self.people[key][connection]
         if not self.people[key]:
             del self.people[key]
@@ -234,12 +239,15 @@ class Server:
         return self._names.get(person)
 
     async def remember_people(self) -> None:
-        """Write down who has come for the first time; called by the clock."""
-        newcomers, self._newcomers = self._newcomers, {}
+        """Write down who has come for the first time; called by the clock and at the end."""
         async with trio.open_nursery() as nursery:
-            for person, name in newcomers.items():
-                put = partial(self.store.put, rev=None)
-                nursery.start_soon(put, f"person:{person}", name.encode())
+            for person, name in self._newcomers.items():
+                nursery.start_soon(self._remember, person, name)
+
+    async def _remember(self, person: names.Key, name: str) -> None:
+        with suppress(Conflict):  # known from an earlier run
+            await self.store.put(f"person:{person}", name.encode(), rev=None)
+        self._newcomers.pop(person, None)
 
     def _tell_absent(self, room: Room) -> None:
         """Tell the two of a two-person room that there is something, where it is not open."""
@@ -295,6 +303,7 @@ async def serve(
                     clock.start_soon(watch_revocations, server)
                     clock.start_soon(expire_history, server)
                     task_status.started(server)
+            await write_down_people(server)
         finally:
             for listener in listeners:
                 trio.lowlevel.notify_closing(listener)

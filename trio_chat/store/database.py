@@ -12,7 +12,7 @@ import functools
 import math
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, cast
 
@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from trio_chat.errors import ConfigError, StoreError
-from trio_chat.files import create_private
+from trio_chat.files import create_private, lock
 from trio_chat.store.key import KEY_SIZE, key_path
 
 __all__ = ["SCHEMA", "Database", "Durability", "explain", "open_reading", "open_writing"]
@@ -109,10 +109,34 @@ async def open_writing(
 
     Raises:
         ConfigError: the file cannot be made, or others can read it.
-        StoreError: it is no database of ours, is encrypted with another key, or is newer.
+        StoreError: it is no database of ours, is encrypted with another key, is newer, or
+            another process has it open for writing.
     """
     with trio.CancelScope(shield=True):
         await trio.to_thread.run_sync(_prepare_file, path)
+    with _alone(path):
+        async with _open_writing(path, key, durability) as database:
+            yield database
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other servers off the database: two writers would give out the same numbers."""
+    held = path.with_name(f"{path.name}.lock")
+    descriptor = os.open(held, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not lock(descriptor, wait=False):
+            _refuse(path, "is in use by another server", "end that one, or choose another --db")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def _open_writing(
+    path: Path, key: bytes | None, durability: Durability
+) -> AsyncIterator[Database]:
+    with trio.CancelScope(shield=True):
         database = await _connect(path, apsw.SQLITE_OPEN_READWRITE)
     try:
         with trio.CancelScope(shield=True):

@@ -231,7 +231,6 @@ class _Thread:
     """The half of the writer that lives in the database's thread: no Trio in here."""
 
     _lasts: dict[int, int] = attrs.field(factory=dict)
-    _version: int = 0
     _commits: int = 0
     _failures: int = 0
     _operations: int = 0
@@ -278,7 +277,6 @@ class _Thread:
         transaction = Transaction(db, self._lasts)
         try:
             db.execute("BEGIN IMMEDIATE")
-            self._forget_if_changed(db)
             answers = [_attempt(operation, transaction) for operation in operations]
             db.execute("COMMIT")
         finally:
@@ -288,13 +286,6 @@ class _Thread:
         if transaction.clean:
             self._clean(db)
         return answers
-
-    def _forget_if_changed(self, db: apsw.Connection) -> None:
-        """Forget the last sequence numbers if another process has written since."""
-        version = cast(int, db.execute("PRAGMA data_version").get)
-        if version != self._version:
-            self._lasts.clear()
-            self._version = version
 
     def _clean(self, db: apsw.Connection) -> None:
         """Copy the write-ahead log into the database and empty it: what is deleted is gone.
