@@ -2,9 +2,10 @@
 
 The public API, loaded when first used:
 
-* `connect` opens a `Client`; its rooms are `Room`s, its events the frames of
-  `trio_chat.protocol.frames`;
-* `serve` runs a server inside another Trio program, as `ServerConfig` says.
+* `connect` opens a `Client`; its rooms are `Room`s, its events `Message`s and the other
+  frames of `trio_chat.protocol.frames`, and those of `trio_chat.client`;
+* `serve` runs a server inside another Trio program, as `ServerConfig` says;
+* what can go wrong is a `ChatError`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,25 @@ if TYPE_CHECKING:
     from trio_chat.client import Client as Client
     from trio_chat.client import Room as Room
     from trio_chat.client import connect as connect
+    from trio_chat.errors import ChatError as ChatError
+    from trio_chat.protocol.frames import Message as Message
     from trio_chat.server import ServerConfig as ServerConfig
     from trio_chat.server import serve as serve
 
-__all__ = ["Client", "Room", "ServerConfig", "__version__", "connect", "serve"]
+__all__ = [
+    "ChatError",
+    "Client",
+    "Message",
+    "Room",
+    "ServerConfig",
+    "__version__",
+    "connect",
+    "serve",
+]
 
 _HOMES = {
+    "ChatError": "trio_chat.errors",
+    "Message": "trio_chat.protocol.frames",
     "Client": "trio_chat.client",
     "Room": "trio_chat.client",
     "connect": "trio_chat.client",
