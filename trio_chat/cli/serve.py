@@ -94,15 +94,17 @@ def run(options: argparse.Namespace) -> int:
 async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None) -> None:
     import trio
 
+    from trio_chat.cli.upkeep import keep_up
+
     config = configure()
     async with trio.open_nursery() as nursery:
         helpers = trio.CancelScope()
         server: Server = await nursery.start(_until_done, config, helpers)
-        _announce(server, first)
         with helpers:
             async with trio.open_nursery() as beside:
                 await beside.start(_heed_signals, server, configure)
-                beside.start_soon(_keep_list_signed, config.ca)
+                _announce(server, first)  # whoever reads it may send a signal at once
+                beside.start_soon(keep_up, config.ca, config.cert)
 
 
 async def _until_done(
@@ -148,25 +150,6 @@ async def _heed_signals(
                         log.info("reloaded certificates, revocation list and configuration")
                 case "SIGUSR1":
                     log.info("%s\n%s", server.statistics(), "\n".join(task_tree()))
-
-
-async def _keep_list_signed(ca: Path) -> None:
-    """Sign the revocation list anew at half of its life, where the CA's key is here."""
-    import datetime as dt
-    import logging
-
-    import trio
-
-    from trio_chat.pki import refresh_crl
-
-    log = logging.getLogger("trio_chat.server")
-    while True:
-        try:
-            if await trio.to_thread.run_sync(refresh_crl, ca, dt.datetime.now(dt.UTC)):
-                log.info("signed the revocation list anew")
-        except ConfigError as error:
-            log.warning("cannot sign the revocation list anew: %s", error)
-        await trio.sleep(3600)
 
 
 # --- before it runs ----------------------------------------------------------------------

@@ -1,0 +1,221 @@
+"""`trio-chat join`: the terminal client."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trio_chat.errors import ConfigError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from trio_chat.address import Address
+    from trio_chat.client import Client
+
+__all__ = [
+    "EPILOG",
+    "SUMMARY",
+    "add_arguments",
+    "add_connection_arguments",
+    "address",
+    "credentials",
+    "run",
+]
+
+SUMMARY = "enter a room and chat, in the terminal"
+
+EPILOG = """\
+examples:
+  trio-chat join localhost:8443 --cert pki/alice.crt --key pki/alice.key
+  trio-chat join example.org --cert a.crt --key a.key --room ops --room lobby
+  trio-chat join localhost --cert bot.crt --key bot.key --plain < lines.txt
+
+Inside, /help lists the commands; Tab completes commands, rooms and names;
+Ctrl-D leaves.
+"""
+
+
+def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add with which certificate to connect and whom to trust: for `join` and `send`."""
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="your certificate")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key")
+    parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="the authority; default: ca.crt beside --cert"
+    )
+    parser.add_argument(
+        "--pin", metavar="SHA256", help="trust the server with this key, whatever its name"
+    )
+    parser.add_argument(
+        "--passphrase-file", metavar="FILE", help="holds the passphrase of the key (- is stdin)"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `join`."""
+    parser.add_argument(
+        "address", metavar="HOST:PORT", nargs="?", help="the server; the port is 8443 if left out"
+    )
+    parser.add_argument("-ip", metavar="IP", help="the server, another way to say it")
+    parser.add_argument("-p", metavar="PORT", type=int, help="its port, another way to say it")
+    add_connection_arguments(parser)
+    parser.add_argument(
+        "--room",
+        action="append",
+        default=[],
+        metavar="ROOM",
+        help="enter it, and the next; default: the only room, or lobby",
+    )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="one line per event, no prompt; by itself without a terminal or with TERM=dumb",
+    )
+    parser.add_argument("--no-toolbar", action="store_true", help="no status line")
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="default: auto, on terminals and unless NO_COLOR is set",
+    )
+
+
+def address(options: argparse.Namespace) -> Address:
+    """Return where to connect.
+
+    Raises:
+        ConfigError: nothing says where, or two things do.
+    """
+    from trio_chat.address import DEFAULT_PORT, Address
+
+    if options.address is not None and options.ip is not None:
+        raise ConfigError("both HOST:PORT and -ip say where to connect", hint="leave one out")
+    if options.address is None and options.ip is None and options.p is None:
+        raise ConfigError("no server given", hint=f"trio-chat join localhost:{DEFAULT_PORT} ...")
+    if options.address is None:
+        host = options.ip or "localhost"
+        found = Address.parse(f"[{host}]" if ":" in host else host)
+    else:
+        found = Address.parse(options.address)
+    if options.p is None:
+        return found
+    if not 0 < options.p < 65536:
+        raise ConfigError(f"{options.p} is no port", hint="-p takes 1 to 65535")
+    return Address(found.host, options.p)
+
+
+def credentials(options: argparse.Namespace) -> tuple[Path, Path, bytes | None]:
+    """Return certificate, key and the key's passphrase, if it has one.
+
+    Raises:
+        ConfigError: one of the files is not given, or the passphrase cannot be had.
+    """
+    from trio_chat.cli.passphrase import read_passphrase
+
+    if options.cert is None or options.key is None:
+        missing = "--cert" if options.cert is None else "--key"
+        raise ConfigError(
+            f"{missing} is missing: your certificate is who you are",
+            hint="trio-chat pki issue NAME makes a certificate and its key",
+        )
+    return options.cert, options.key, read_passphrase(options.key, options.passphrase_file)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Chat until the user leaves; 130 if that was by SIGINT."""
+    where = address(options)
+    talk = not options.plain and _interactive()
+    if options.passphrase_file == "-" and not talk:  # noqa: S105 - names standard input
+        raise ConfigError(
+            "standard input cannot hold both the passphrase and the lines",
+            hint="--passphrase-file FILE",
+        )
+    cert, key, passphrase = credentials(options)
+    fingerprint = _fingerprint(cert)
+
+    from trio_chat.client import connect
+
+    connecting = connect(
+        where, cert=cert, key=key, ca=options.ca, pin=options.pin, passphrase=passphrase
+    )
+    start = _run_prompt if talk else _run_plain
+    return start(options, connecting, fingerprint)
+
+
+def _run_plain(
+    options: argparse.Namespace, connecting: AbstractAsyncContextManager[Client], fingerprint: str
+) -> int:
+    import trio
+
+    from trio_chat.ui import looks, plain, session
+    from trio_chat.ui.state import open_cursors, state_folder
+
+    # Descriptors, not Python's streams: a thread that waits in one must not hold the exit up.
+    out, err = sys.stdout.fileno(), sys.stderr.fileno()
+    colour = looks.wanted(options.color, os.isatty(out), os.environ)
+    folder = state_folder()
+
+    async def chat(client: Client) -> None:
+        await plain.chat(
+            client,
+            plain.PlainFace(out, err, colour),
+            source=None if sys.stdin is None else sys.stdin.fileno(),
+            rooms=options.room,
+            cursors=open_cursors(folder / "read.json", client.log, client.user),
+            fingerprint=fingerprint,
+        )
+
+    return trio.run(partial(session.run, connecting, chat, interrupt=True))
+
+
+def _run_prompt(
+    options: argparse.Namespace, connecting: AbstractAsyncContextManager[Client], fingerprint: str
+) -> int:
+    from trio_chat.ui import hosted, looks, prompt, session
+    from trio_chat.ui.state import open_cursors, state_folder
+    from trio_chat.ui.typed import open_history
+
+    folder = state_folder()
+    face = prompt.PromptFace(
+        colour=looks.wanted(options.color, True, os.environ),
+        toolbar=not options.no_toolbar,
+        history=open_history(folder / "history"),
+    )
+
+    async def chat(client: Client) -> None:
+        await prompt.chat(
+            client,
+            face,
+            rooms=options.room,
+            cursors=open_cursors(folder / "read.json", client.log, client.user),
+            fingerprint=fingerprint,
+        )
+
+    return hosted.run(partial(session.run, connecting, chat, interrupt=False))
+
+
+def _interactive() -> bool:
+    return (
+        sys.stdin is not None
+        and sys.stdin.isatty()
+        and sys.stdout.isatty()
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
+def _fingerprint(cert: Path) -> str:
+    """Return the fingerprint of the certificate's key, for `/fp`."""
+    from cryptography import x509
+
+    from trio_chat.identity import key_fingerprint
+
+    try:
+        return key_fingerprint(x509.load_pem_x509_certificate(cert.read_bytes()))
+    except OSError as error:
+        raise ConfigError(f"cannot read {cert}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{cert} is no certificate in PEM") from None
