@@ -1,0 +1,277 @@
+"""A client that records what it is asked, and a face that records what it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
+
+import attrs
+import pytest
+import trio
+
+from trio_chat import names
+from trio_chat.client import Client
+from trio_chat.errors import ChatError, NoRoom
+from trio_chat.protocol.frames import Entered, Member, Message, Person, RoomInfo, Topic
+from trio_chat.ui import render
+from trio_chat.ui.core import Core
+from trio_chat.ui.state import Cursors
+
+Entry = Message | Topic
+
+
+def member(user: str, device: str = "", **more: Any) -> Member:
+    return Member(user=user, device=device or f"key.{user}1", **more)
+
+
+@attrs.define(eq=False)
+class FakeRoom:
+    client: FakeClient
+    name: str
+    topic: str = ""
+    mode: str = "plain"
+    log: list[Entry] = attrs.field(factory=list)
+    members: dict[str, Member] = attrs.field(factory=dict)
+    count: int = 0
+    peer: str | None = None
+    sent: list[tuple[str, str | None]] = attrs.field(factory=list)
+    refuse: ChatError | None = None
+    gate: trio.Event | None = None  # sending waits for it
+    history_gate: trio.Event | None = None
+    asked: list[dict[str, Any]] = attrs.field(factory=list)
+
+    @property
+    def seq(self) -> int:
+        return self.log[-1].seq if self.log else 0
+
+    def said(self, sender: str, text: str, **more: Any) -> Message:
+        """Append a message to the log, without a word to anybody."""
+        entry = Message(
+            room=self.name,
+            seq=self.seq + 1,
+            time=0.0,
+            sender=sender,
+            device="key.1",
+            n=1,
+            text=text,
+            **more,
+        )
+        self.log.append(entry)
+        return entry
+
+    async def send(self, text: str, *, form: Any = None) -> Message:
+        await trio.lowlevel.checkpoint()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.refuse is not None:
+            raise self.refuse
+        self.sent.append((text, form))
+        message = self.said(self.client.user, text, form=form)
+        self.client.happen(message)
+        return message
+
+    async def history(
+        self, *, before: int | None = None, after: int | None = None, limit: int = 100
+    ) -> list[Entry]:
+        await trio.lowlevel.checkpoint()
+        self.asked.append({"before": before, "after": after, "limit": limit})
+        if self.history_gate is not None:
+            await self.history_gate.wait()
+        if after is not None:
+            return [entry for entry in self.log if entry.seq > after][:limit]
+        return [entry for entry in self.log if before is None or entry.seq < before][-limit:]
+
+    async def set_topic(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.topic = text
+
+    async def leave(self) -> None:
+        await trio.lowlevel.checkpoint()
+        del self.client.rooms[names.key(self.name)]
+
+
+@attrs.define(eq=False)
+class FakeClient:
+    user: str = "alice"
+    address: str = "localhost:8443"
+    online: bool = True
+    server_fingerprint: str = "cd" * 32
+    rooms: dict[str, FakeRoom] = attrs.field(factory=dict)
+    there: dict[str, FakeRoom] = attrs.field(factory=dict)  # on the server
+    calls: list[tuple[Any, ...]] = attrs.field(factory=list)
+    stuck: trio.Event | None = None  # requests wait for it
+    held: list[object] | None = None  # events on their way, when there are such
+    persons: dict[str, Person] = attrs.field(factory=dict)
+    _events: Any = attrs.field(factory=lambda: trio.open_memory_channel[object](10_000))
+
+    def room(self, name: str, *people: str, **more: Any) -> FakeRoom:
+        """Make a room on the server."""
+        room = FakeRoom(self, name, **more)
+        room.members = {m.device: m for m in map(member, people)}
+        room.count = len(people)
+        self.there[names.key(name)] = room
+        return room
+
+    def happen(self, event: object) -> None:
+        if self.held is not None:
+            self.held.append(event)
+        else:
+            self._events[0].send_nowait(event)
+
+    def end(self, error: ChatError | None = None) -> None:
+        self._events[0].send_nowait(error) if error else self._events[0].close()
+
+    def __aiter__(self) -> FakeClient:
+        return self
+
+    async def __anext__(self) -> object:
+        try:
+            event = await self._events[1].receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        if isinstance(event, ChatError):
+            raise event
+        return event
+
+    async def _ask(self, *call: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        self.calls.append(call)
+        if self.stuck is not None:
+            await self.stuck.wait()
+
+    async def join(self, name: str, *, after: int | None = None) -> FakeRoom:
+        await self._ask("join", name)
+        room = self.there.get(names.key(name))
+        if room is None:
+            raise NoRoom(f"there is no room {name}")
+        self.rooms[names.key(name)] = room
+        return room
+
+    async def create(self, name: str) -> None:
+        await self._ask("create", name)
+        self.room(name, self.user)
+
+    async def direct(self, user: str) -> FakeRoom:
+        await self._ask("direct", user)
+        name = names.direct_room(self.user, user)
+        room = self.there.get(name) or self.room(name, self.user, user, peer=user)
+        self.rooms[name] = room
+        return room
+
+    async def users(self, room: str | None = None) -> list[Member]:
+        await self._ask("users", room)
+        rooms = [self.there[names.key(room)]] if room else self.there.values()
+        return [m for r in rooms for m in r.members.values()]
+
+    async def list_rooms(self) -> list[RoomInfo]:
+        await self._ask("list_rooms")
+        return [
+            RoomInfo(
+                room=room.name,
+                mode=room.mode,
+                topic=room.topic,
+                count=room.count,
+                seq=room.seq,
+                user=room.peer,
+            )
+            for room in self.there.values()
+        ]
+
+    async def whois(self, user: str) -> Person:
+        await self._ask("whois", user)
+        return self.persons[user]
+
+    async def ask_server(self, text: str) -> str:
+        await self._ask("ask_server", text)
+        return f"echo: {text}"
+
+    async def set_away(self, text: str | None) -> None:
+        await self._ask("set_away", text)
+
+    async def set_nick(self, nick: str | None) -> None:
+        await self._ask("set_nick", nick)
+
+
+@attrs.define
+class FakeFace:
+    lines: list[render.Line] = attrs.field(factory=list)
+    cleared: int = 0
+
+    @property
+    def screen(self) -> str:
+        return "\n".join(line.text for line in self.lines)
+
+    async def show(self, *lines: render.Line) -> None:
+        await trio.lowlevel.checkpoint()
+        self.lines += lines
+
+    def refresh(self) -> None:
+        pass
+
+    def clear(self) -> None:
+        self.cleared += 1
+
+
+@attrs.define
+class Stage:
+    """A core between its fakes."""
+
+    client: FakeClient
+    face: FakeFace
+    core: Core
+    nursery: trio.Nursery
+
+    @property
+    def screen(self) -> str:
+        return self.face.screen
+
+    async def start(self, rooms: Sequence[str] = ()) -> None:
+        await self.core.start(rooms)
+        self.nursery.start_soon(self.core.run)
+        await self.settle()
+
+    async def type(self, *lines: str) -> None:
+        for line in lines:
+            await self.core.handle(line)
+        await self.settle()
+
+    async def happen(self, *events: object) -> None:
+        for event in events:
+            self.client.happen(event)
+        await self.settle()
+
+    async def settle(self) -> None:
+        from trio.testing import wait_all_tasks_blocked
+
+        await wait_all_tasks_blocked()
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient()
+
+
+@pytest.fixture
+def face() -> FakeFace:
+    return FakeFace()
+
+
+@pytest.fixture
+async def stage(client: FakeClient, face: FakeFace) -> AsyncIterator[Stage]:
+    core = Core(client=cast("Client", client), face=face, cursors=Cursors(None, "log", "alice"))
+    async with trio.open_nursery() as nursery:
+        yield Stage(client, face, core, nursery)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def entered() -> Callable[..., Entered]:
+    def make(room: str, *members: Member) -> Entered:
+        return Entered(room=room, count=9, members=list(members))
+
+    return make
+
+
+@pytest.fixture
+def one() -> Callable[..., Member]:
+    return member
