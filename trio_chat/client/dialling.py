@@ -1,0 +1,116 @@
+"""From an address and files to a TLS stream to a server that is proven to be the right one.
+
+Nothing is said on the stream yet. Files are read anew each time, so a renewed certificate
+is used from the next connection on.
+"""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+from cryptography import x509
+
+from trio_chat.address import Address
+from trio_chat.client.refusals import broken, check_dates, no_connection
+from trio_chat.errors import ConfigError, NotTrusted, Unreachable
+from trio_chat.identity import key_fingerprint
+from trio_chat.tls import ALPN, check_server, client_context
+
+__all__ = ["Credentials", "Dialled", "dial", "own_certificate"]
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """What we show and whom we trust.
+
+    `ca` is the file of the server's CA, `pin` the SHA-256 of the server's
+    SubjectPublicKeyInfo in hexadecimal, which takes the place of CA and name.
+    """
+
+    cert: Path
+    key: Path
+    ca: Path | None
+    pin: str | None
+    passphrase: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Dialled:
+    """A stream that may be spoken on, and the fingerprint of the server's key."""
+
+    stream: trio.abc.Stream
+    fingerprint: str
+
+
+async def dial(address: Address, credentials: Credentials) -> Dialled:
+    """Connect and make sure that it is the server.
+
+    Raises:
+        ConfigError: a file is missing or wrong.
+        CertificateRefused: our own certificate is not valid now.
+        NotTrusted: what answers there is not proven to be the server.
+        Unreachable: nobody answers, or TLS failed.
+    """
+    context = await trio.to_thread.run_sync(_prepare, credentials)
+    try:
+        tcp = await trio.open_tcp_stream(address.host, address.port)
+    except OSError as error:
+        raise no_connection(error, address) from None
+    stream = trio.SSLStream(tcp, context, server_hostname=address.host)
+    try:
+        der = await _handshake(stream, address)
+        check_server(der, address.host, pin=credentials.pin)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return Dialled(stream, key_fingerprint(x509.load_der_x509_certificate(der)))
+
+
+def own_certificate(path: Path) -> x509.Certificate:
+    """Read our own certificate: the first one in its file.
+
+    Raises:
+        ConfigError: it cannot be read or is no certificate.
+    """
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}", hint="name your certificate with --cert"
+        ) from None
+    except ValueError:
+        raise ConfigError(f"{path} is no certificate in PEM") from None
+
+
+def _prepare(credentials: Credentials) -> ssl.SSLContext:
+    now = datetime.now(UTC)
+    check_dates(own_certificate(credentials.cert), credentials.cert, now)
+    return client_context(
+        credentials.cert,
+        credentials.key,
+        ca=credentials.ca,
+        pin=credentials.pin,
+        passphrase=credentials.passphrase,
+    )
+
+
+async def _handshake(stream: trio.SSLStream[trio.SocketStream], address: Address) -> bytes:
+    """Shake hands; return the server's certificate in DER."""
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as error:
+        raise broken(error) from None
+    protocol: Any = stream.selected_alpn_protocol()
+    if protocol != ALPN:
+        raise Unreachable(
+            f"what answers at {address} is no trio-chat server", hint="check host and port"
+        )
+    der: bytes | None = stream.getpeercert(binary_form=True)
+    if not der:
+        raise NotTrusted("the server showed no certificate")
+    return der

@@ -1,0 +1,202 @@
+"""A room as a program sees it: what may be read of it and done in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from trio_chat import names
+from trio_chat.client.state import RoomState
+from trio_chat.errors import BadFrame, NotMember, ProtocolError, TextTooLong, Unreachable
+from trio_chat.limits import Limits
+from trio_chat.protocol.codec import decode_event_object, encode
+from trio_chat.protocol.frames import (
+    Form,
+    History,
+    Member,
+    Message,
+    Page,
+    Send,
+    SetTopic,
+    Topic,
+    Typing,
+)
+
+if TYPE_CHECKING:
+    from trio_chat.client.client import Client
+
+__all__ = ["Room"]
+
+_PAGE = 200  # entries asked for at once
+_LINE_LIMIT = Limits().frame_size  # bytes; a server closes the connection over a longer line
+_ANY_N = 2**53 - 1
+
+
+class Room:
+    """A joined room. No public constructor: see `Client.join`.
+
+    It stays joined across reconnects, until `leave`; then everything here raises `NotMember`.
+    """
+
+    def __init__(self, client: Client, state: RoomState) -> None:
+        self.client = client
+        self._state = state
+
+    def __repr__(self) -> str:
+        return f"<Room {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """As the server spells it."""
+        return self._state.name
+
+    @property
+    def topic(self) -> str:
+        """What it is about; an empty string if nobody said."""
+        return self._state.topic
+
+    @property
+    def mode(self) -> str:
+        """`plain`: the server can read it."""
+        return self._state.mode
+
+    @property
+    def seq(self) -> int:
+        """The sequence number of its newest entry, as far as known."""
+        return self._state.seq
+
+    @property
+    def count(self) -> int:
+        """How many connections are in it."""
+        return self._state.roster.count
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Who is in it, by device; empty where it is too large for a list (`Client.users`)."""
+        return MappingProxyType(self._state.roster.members)
+
+    @property
+    def peer(self) -> str | None:
+        """The other one of a two-person room, as folded for comparison; else None."""
+        return names.peer_of(self._state.key, self.client.user)
+
+    async def send(self, text: str, *, form: Form | None = None) -> Message:
+        """Say something; return it as it stands in the log, with its sequence number.
+
+        It returns when the server has it on disk, be that after several reconnects, and it
+        is said exactly once. Several tasks may send at once; the order of the calls is the
+        order of the messages. If the number is no longer known (more time without connection
+        than messages are kept), `seq` is 0.
+
+        *Cancellation*: a message that was not written yet is taken back. One that may have
+        been written may arrive, once: look at the events, or into `history`.
+
+        Raises:
+            TextTooLong: longer than the server takes.
+            NotMember: the room was left, or the server put us out of it.
+            Refused: the server says no; nothing was said.
+            Disconnected: the client has ended before the answer.
+        """
+        self._check()
+        line = self._encoded(text, form)
+        welcome = self.client._session.welcome
+        limit = welcome.text_size if welcome is not None else Limits().text_size
+        if len(text.encode()) > limit or line > _LINE_LIMIT:
+            raise TextTooLong(f"the text is longer than {limit} bytes; split it")
+        return await self.client._wait(self.client._session.send(self._state, text, form))
+
+    async def history(
+        self, *, before: int | None = None, after: int | None = None, limit: int = 100
+    ) -> list[Message | Topic]:
+        """Return up to `limit` entries, oldest first.
+
+        Args:
+            before: The entries just before this sequence number; the newest if left out.
+            after: Instead of `before`: those just after it.
+            limit: How many at most; several pages are fetched as needed.
+
+        Raises:
+            NotMember, Refused, Disconnected: as for `send`.
+        """
+        self._check()
+        if before is not None and after is not None:
+            raise ValueError("either before or after")
+        found: list[Message | Topic] = []
+        wanted = limit
+        while wanted > 0:
+            reply = await self.client._ask(
+                History(self.name, before=before, after=after, limit=min(wanted, _PAGE)),
+                repeat=True,
+            )
+            assert isinstance(reply, Page)
+            if not reply.entries:
+                break
+            seqs, entries = _entries(reply)
+            wanted -= len(seqs)
+            if after is not None:
+                found += entries
+                after = seqs[-1]
+                if after >= reply.seq:
+                    break
+            else:
+                found[:0] = entries
+                before = seqs[0]
+                if before <= reply.first:
+                    break
+        return found
+
+    async def set_topic(self, text: str) -> None:
+        """Say what the room is about.
+
+        Raises:
+            Unreachable: no connection now, or it was lost before the answer.
+            Refused: the server says no.
+        """
+        self._check()
+        await self.client._ask(SetTopic(self.name, text), repeat=False)
+
+    async def typing(self) -> None:
+        """Let the others know that one is typing; raises as `set_topic`."""
+        self._check()
+        await self.client._ask(Typing(self.name), repeat=False)
+
+    async def leave(self) -> None:
+        """Leave, after what was sent before has been acknowledged.
+
+        *Cancellation*: still in it, or left; `client.rooms` tells.
+        """
+        self._check()
+        await self.client._leave(self._state)
+
+    def _check(self) -> None:
+        self.client._check_open()
+        if self._state.closed or self._state.leaving:
+            raise NotMember(f"{self.name} was left; join it again", room=self.name)
+
+    def _encoded(self, text: str, form: Form | None) -> int:
+        """Return the length of the line that says it."""
+        try:
+            return len(encode(Send(self.name, _ANY_N, text, form)))
+        except UnicodeEncodeError:
+            raise BadFrame("the text holds lone surrogates, which are no characters") from None
+
+
+def _entries(page: Page) -> tuple[list[int], list[Message | Topic]]:
+    """Return the numbers of a page's entries, and those of a type that we know."""
+    seqs: list[int] = []
+    entries: list[Message | Topic] = []
+    for found in page.entries:
+        seq = found.get("seq") if isinstance(found, dict) else None
+        if not isinstance(seq, int):
+            raise Unreachable("the server sent a page of something else")
+        seqs.append(seq)
+        try:
+            entry = decode_event_object(found)
+        except ProtocolError as error:
+            if error.code != "unknown-type":
+                raise
+            continue
+        if isinstance(entry, Message | Topic):
+            entries.append(entry)
+    return seqs, entries

@@ -1,0 +1,151 @@
+"""One joined room: how far its log has been read, who is there, what waits to go out.
+
+Pure objects: no Trio, no clock, no bytes.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from trio_chat import names
+from trio_chat.client.events import ClientEvent, Gap, RoomClosed, RoomReset
+from trio_chat.client.outbox import Outbox
+from trio_chat.client.roster import Roster
+from trio_chat.errors import NotMember, ProtocolError, Refused
+from trio_chat.protocol.frames import (
+    AwayChanged,
+    Count,
+    Entered,
+    Joined,
+    Left,
+    Message,
+    NickChanged,
+    Topic,
+    TypingNow,
+)
+
+__all__ = ["Notice", "RoomState", "UnknownEntry"]
+
+Notice = Entered | Left | Count | AwayChanged | NickChanged | TypingNow
+
+
+@attrs.frozen
+class UnknownEntry:
+    """A log entry of a type that this version does not know; only its place counts."""
+
+    room: str
+    seq: int
+
+
+class RoomState:
+    """A room that the client has joined and joins again on each connection.
+
+    Attributes:
+        log: The id of the history that `cursor` counts in.
+        cursor: The last sequence number read; what comes must be the next one.
+        delivered: The last one that the program has taken.
+        seq: The newest one known.
+        leaving, closed: No more messages are taken; nothing more comes.
+    """
+
+    def __init__(self, name: str, log: str) -> None:
+        self.name = name
+        self.key = names.key(name)
+        self.log = log
+        self.mode = ""
+        self.topic = ""
+        self.role = ""
+        self.cursor = 0
+        self.delivered = 0
+        self.seq = 0
+        self.leaving = False
+        self.closed = False
+        self.roster = Roster()
+        self.outbox = Outbox(name)
+        self._new = True
+        self._taken: tuple[int, int, Message] | None = None
+
+    def joined(self, frame: Joined, after: int | None, placeholder: Message) -> list[ClientEvent]:
+        """Take the answer to `join {after}`; its entries and then live ones follow.
+
+        Returns what the program must learn: that messages are missing, or all is new.
+        """
+        events: list[ClientEvent] = []
+        start = frame.seq if after is None else after
+        if after is not None and (frame.log != self.log or after > frame.seq):
+            start = min(max(after, frame.first - 1), frame.seq)
+            events.append(RoomReset(frame.room, start))
+            self.outbox.reset(frame.n)
+        else:
+            if start < frame.first - 1:
+                events.append(Gap(frame.room, start + 1, frame.first - 1))
+                start = frame.first - 1
+            self.outbox.resume(frame.n)
+        if self._new:
+            self._new = False
+            self.delivered = start if after is None else after
+        self.name, self.mode, self.role = frame.room, frame.mode, frame.role
+        self.topic, self.log = frame.topic, frame.log
+        self.cursor, self.seq = start, frame.seq
+        self.roster.joined(frame)
+        self._taken = (frame.seq, frame.n, placeholder)
+        self._caught_up()
+        return events
+
+    def entry(self, frame: Message | Topic | UnknownEntry, device: str) -> bool:
+        """Take one entry of the log; return whether it is new.
+
+        Raises:
+            ProtocolError: one was left out; joining again brings it.
+        """
+        if frame.seq <= self.cursor:
+            return False
+        if frame.seq != self.cursor + 1:
+            raise ProtocolError("the server left out an entry of a room's log")
+        self.cursor = frame.seq
+        self.seq = max(self.seq, frame.seq)
+        if isinstance(frame, Topic):
+            self.topic = frame.text
+        elif isinstance(frame, Message) and frame.device == device:
+            self.outbox.echo(frame)
+        self._caught_up()
+        return True
+
+    def noticed(self, frame: Notice) -> None:
+        """Take one change of the roster."""
+        match frame:
+            case Entered():
+                self.roster.entered(frame)
+            case Left():
+                self.roster.left(frame)
+            case Count():
+                self.roster.counted(frame)
+            case AwayChanged():
+                self.roster.away(frame)
+            case NickChanged():
+                self.roster.nick(frame)
+            case TypingNow():
+                pass
+
+    def taken(self, event: ClientEvent) -> None:
+        """Note that the program has taken an event of this room."""
+        match event:
+            case Message() | Topic() | RoomReset():
+                self.delivered = event.seq
+            case Gap():
+                self.delivered = event.last
+            case _:
+                pass
+
+    def close(self, error: Refused) -> RoomClosed:
+        """The server does not let us in again: nothing waits here any longer."""
+        self.outbox.lost()
+        self.outbox.fail(lambda: NotMember(str(error), room=self.name))
+        return RoomClosed(self.name, str(error))
+
+    def _caught_up(self) -> None:
+        """Once the replay is over, what was taken before it and not echoed never will be."""
+        if self._taken is not None and self.cursor >= self._taken[0]:
+            _, taken, placeholder = self._taken
+            self._taken = None
+            self.outbox.settle(taken, placeholder)
