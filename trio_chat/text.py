@@ -34,8 +34,10 @@ def safe(text: str, limit: int = 65_536) -> SafeText:
     marks = 0
     for character in text[:limit]:
         shown = _shown(character)
-        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
-        if shown and marks <= _MARKS:
+        if not shown:
+            continue  # and what is not seen does not part a character from its marks
+        marks = marks + 1 if unicodedata.category(shown) in ("Mn", "Me") else 0
+        if marks <= _MARKS:
             kept.append(shown)
     if len(text) > limit:
         kept[-1:] = "\u2026"

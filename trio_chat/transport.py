@@ -213,6 +213,10 @@ class Wire(trio.abc.Stream):
         if self._sock.fileno() >= 0:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+        # A connection is 100 kB of TLS, and its parts refer to each other: take them apart,
+        # so that under a storm of connections memory does not wait for the cycle collector.
+        self.on_blocked = _nothing
+        vars(self.stream).clear()
 
     async def linger(self, seconds: float, last: bytes = b"") -> None:
         """Say good-bye, after the `last` lines, so that the peer hears it; then close.

@@ -39,7 +39,7 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
 
 def test_each_stage_is_warned_of_once(ca: Path, caplog: pytest.LogCaptureFixture) -> None:
     warned: dict[Path, int | None] = {}
-    for later in (0, 1, 2, 4, 5, 9.5):
+    for later in (0.1, 1, 2, 4.1, 5, 9.5):
         look(ca, ca.with_name("server.crt"), warned, NOW + dt.timedelta(later))
     warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
     assert [text.partition("server.crt ends in ")[2].partition(":")[0] for text in warnings] == [

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trio_chat.cli.faces import Conversation, interactive
 from trio_chat.errors import ConfigError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
     import trio
 
     from trio_chat.address import Address
     from trio_chat.client import Client
-    from trio_chat.ui.core import Core
 
 __all__ = ["BOTS", "EPILOG", "SUMMARY", "add_arguments", "bot_program", "run"]
 
@@ -66,10 +63,13 @@ def run(options: argparse.Namespace) -> int:
     ):
         folder = Path(name)
         fingerprint = _make_certificates(folder)
-        connecting = _party(folder, room, programs)
-        if options.plain or not _interactive():
-            return _run_plain(room, connecting, fingerprint)
-        return _run_prompt(room, connecting, fingerprint)
+        return Conversation(
+            connecting=_party(folder, room, programs),
+            fingerprint=fingerprint,
+            rooms=[room],
+            folder=None,
+            answer_time=_ANSWER_TIME,
+        ).run(plain=options.plain or not interactive())
 
 
 def bot_program(name: str) -> Path:
@@ -184,72 +184,6 @@ def _announce(address: Address, folder: Path, room: str) -> None:
     ):
         print(f"demo: {line}", file=sys.stderr)
     sys.stderr.flush()
-
-
-# --- the user's part: the faces of `join`, which keep nothing here ------------------------
-
-
-def _run_plain(room: str, connecting: AbstractAsyncContextManager[Client], fingerprint: str) -> int:
-    import math
-    from functools import partial
-
-    import trio
-
-    from trio_chat.ui import looks, plain, session
-    from trio_chat.ui.core import Core
-    from trio_chat.ui.state import open_cursors
-
-    out, err = sys.stdout.fileno(), sys.stderr.fileno()
-    face = plain.PlainFace(out, err, looks.wanted("auto", os.isatty(out), os.environ))
-
-    async def read(core: Core) -> None:
-        await core.started.wait()
-        if sys.stdin is not None:
-            async with aclosing(plain.read_lines(sys.stdin.fileno())) as lines:
-                async for line in lines:
-                    await core.handle(line)
-        await core.flush()
-        await trio.sleep(_ANSWER_TIME)
-        await core.quit()
-
-    async def chat(client: Client) -> None:
-        core = Core(
-            client=client,
-            face=face,
-            cursors=open_cursors(None, client.log, client.user),
-            fingerprint=fingerprint,
-            patience=math.inf,
-            strict=True,
-        )
-        await session.converse(core, [room], partial(read, core))
-
-    return trio.run(partial(session.run, connecting, chat, interrupt=True))
-
-
-def _run_prompt(
-    room: str, connecting: AbstractAsyncContextManager[Client], fingerprint: str
-) -> int:
-    from functools import partial
-
-    from trio_chat.ui import hosted, looks, prompt, session
-    from trio_chat.ui.state import open_cursors
-
-    face = prompt.PromptFace(colour=looks.wanted("auto", True, os.environ))
-
-    async def chat(client: Client) -> None:
-        cursors = open_cursors(None, client.log, client.user)
-        await prompt.chat(client, face, rooms=[room], cursors=cursors, fingerprint=fingerprint)
-
-    return hosted.run(partial(session.run, connecting, chat, interrupt=False))
-
-
-def _interactive() -> bool:
-    return (
-        sys.stdin is not None
-        and sys.stdin.isatty()
-        and sys.stdout.isatty()
-        and os.environ.get("TERM") != "dumb"
-    )
 
 
 @contextmanager

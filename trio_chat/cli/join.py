@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trio_chat.cli.faces import Conversation, interactive
 from trio_chat.errors import ConfigError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
     from trio_chat.address import Address
-    from trio_chat.client import Client
 
 __all__ = [
     "EPILOG",
@@ -128,7 +123,7 @@ def credentials(options: argparse.Namespace) -> tuple[Path, Path, bytes | None]:
 def run(options: argparse.Namespace) -> int:
     """Chat until the user leaves; 130 if that was by SIGINT."""
     where = address(options)
-    talk = not options.plain and _interactive()
+    talk = not options.plain and interactive()
     if options.passphrase_file == "-" and not talk:  # noqa: S105 - names standard input
         raise ConfigError(
             "standard input cannot hold both the passphrase and the lines",
@@ -138,73 +133,19 @@ def run(options: argparse.Namespace) -> int:
     fingerprint = _fingerprint(cert)
 
     from trio_chat.client import connect
+    from trio_chat.ui.state import state_folder
 
     connecting = connect(
         where, cert=cert, key=key, ca=options.ca, pin=options.pin, passphrase=passphrase
     )
-    start = _run_prompt if talk else _run_plain
-    return start(options, connecting, fingerprint)
-
-
-def _run_plain(
-    options: argparse.Namespace, connecting: AbstractAsyncContextManager[Client], fingerprint: str
-) -> int:
-    import trio
-
-    from trio_chat.ui import looks, plain, session
-    from trio_chat.ui.state import open_cursors, state_folder
-
-    # Descriptors, not Python's streams: a thread that waits in one must not hold the exit up.
-    out, err = sys.stdout.fileno(), sys.stderr.fileno()
-    colour = looks.wanted(options.color, os.isatty(out), os.environ)
-    folder = state_folder()
-
-    async def chat(client: Client) -> None:
-        await plain.chat(
-            client,
-            plain.PlainFace(out, err, colour),
-            source=None if sys.stdin is None else sys.stdin.fileno(),
-            rooms=options.room,
-            cursors=open_cursors(folder / "read.json", client.log, client.user),
-            fingerprint=fingerprint,
-        )
-
-    return trio.run(partial(session.run, connecting, chat, interrupt=True))
-
-
-def _run_prompt(
-    options: argparse.Namespace, connecting: AbstractAsyncContextManager[Client], fingerprint: str
-) -> int:
-    from trio_chat.ui import hosted, looks, prompt, session
-    from trio_chat.ui.state import open_cursors, state_folder
-    from trio_chat.ui.typed import open_history
-
-    folder = state_folder()
-    face = prompt.PromptFace(
-        colour=looks.wanted(options.color, True, os.environ),
+    return Conversation(
+        connecting=connecting,
+        fingerprint=fingerprint,
+        rooms=options.room,
+        folder=state_folder(),
+        colour=options.color,
         toolbar=not options.no_toolbar,
-        history=open_history(folder / "history"),
-    )
-
-    async def chat(client: Client) -> None:
-        await prompt.chat(
-            client,
-            face,
-            rooms=options.room,
-            cursors=open_cursors(folder / "read.json", client.log, client.user),
-            fingerprint=fingerprint,
-        )
-
-    return hosted.run(partial(session.run, connecting, chat, interrupt=False))
-
-
-def _interactive() -> bool:
-    return (
-        sys.stdin is not None
-        and sys.stdin.isatty()
-        and sys.stdout.isatty()
-        and os.environ.get("TERM") != "dumb"
-    )
+    ).run(plain=not talk)
 
 
 def _fingerprint(cert: Path) -> str:

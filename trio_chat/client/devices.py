@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from trio_chat.address import Address
+from trio_chat.files import lock
 
 __all__ = ["AUTO", "claim_device", "state_folder"]
 
@@ -69,12 +70,9 @@ def _claim(ids: Path) -> tuple[str, int]:
     new = (_new_id() for _ in range(_ATTEMPTS))
     for name in (*(name for _, name in kept), *new):
         descriptor = os.open(ids / name, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock(descriptor)
-        except OSError:  # another process is that device
-            os.close(descriptor)
-        else:
+        if lock(descriptor, wait=False):
             return name, descriptor
+        os.close(descriptor)  # another process is that device
     raise OSError("no file there can be locked")
 
 
@@ -84,15 +82,3 @@ def _new_id() -> str:
 
 def _is_id(name: str) -> bool:
     return len(name) == _LENGTH and all(letter in _LETTERS for letter in name)
-
-
-def _lock(descriptor: int) -> None:
-    """Lock an open file or raise `OSError` at once."""
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

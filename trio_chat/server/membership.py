@@ -50,7 +50,7 @@ async def _joinable(
 ) -> tuple[str, tuple[names.Key, ...]]:
     """Return the room's name and, for a two-person room, the two."""
     if not names.is_direct(name):
-        return name, ()
+        return names.check_name(name), ()
     me = connection.identity.key
     name = names.key(name)
     peer = names.peer_of(name, me)

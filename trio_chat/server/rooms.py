@@ -78,7 +78,7 @@ class Rooms:
     async def _load(self, key: names.Key) -> Room:
         row = await self._store.find_room(key)
         if row is None:
-            raise NoRoom("there is no such room; `/create NAME` makes one, `/rooms` lists them")
+            raise NoRoom(f"there is no room {key}; `/create {key}` makes it, `/rooms` lists all")
         state = await self._store.load_room(row.id)
         room = Room(row, state, self._store, self.limits, self._audience)
         self._active[key] = room

@@ -63,8 +63,9 @@ async def chat(
     rooms: Sequence[str],
     cursors: Cursors,
     fingerprint: str,
+    answer_time: float = 0.0,
 ) -> None:
-    """Chat until the input ends and all of it is acknowledged.
+    """Chat until the input ends and all of it is acknowledged, and `answer_time` seconds more.
 
     Raises:
         ChatError: a room cannot be entered, or the connection ended for good.
@@ -77,15 +78,18 @@ async def chat(
         patience=math.inf,
         strict=True,
     )
-    await session.converse(core, rooms, partial(_read, core, source))
+    await session.converse(core, rooms, partial(_read, core, source, answer_time))
 
 
-async def _read(core: Core, source: int | None) -> None:
+async def _read(core: Core, source: int | None, answer_time: float) -> None:
     await core.started.wait()  # the first line may be meant for the first room
     if source is not None:
         async with aclosing(read_lines(source)) as lines:
             async for line in lines:
                 await core.handle(line)
+    if answer_time:
+        await core.flush()
+        await trio.sleep(answer_time)
     await core.quit()
 
 
