@@ -93,11 +93,11 @@ def _convert(found: dict[str, Any], kinds: dict[str, Any]) -> Any:
     try:
         return msgspec.convert(found, kind)
     except _MALFORMED as error:
-        # The decoder quotes names and types, never values; our validators quote values.
-        shape = str(error) if "Expected" in str(error) or "missing" in str(error) else ""
-        raise ProtocolError(
-            f"malformed {kind.type}: {shape or 'a value is out of range'}", id=ident
-        ) from None
+        # It names fields and types; of values it quotes but an unknown word in a choice.
+        shape = str(error)
+        if "Invalid" in shape or not isinstance(error, msgspec.MsgspecError):
+            shape = "a value is not one of those that may stand there"
+        raise ProtocolError(f"malformed {kind.type}: {shape}", id=ident) from None
 
 
 def _object(frame: Command | Event) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from trio_chat.protocol.frames import Away, AwayChanged, Create, Join, Leave, Ni
 from trio_chat.server.checks import check_length, cursor_of
 from trio_chat.server.cursor import Cursor
 from trio_chat.server.room import Arrival
+from trio_chat.server.rooms import create_room, ensure_room
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -33,7 +34,7 @@ async def join(server: Server, connection: Connection, frame: Join) -> None:
     elif len(connection.cursors) >= server.limits.rooms_per_connection:
         raise TooMany("too many rooms on one connection; leave another first")
     if people:
-        await server.rooms.ensure(name, time.time(), people=people)
+        await ensure_room(server.store, name, time.time(), people=people)
     async with server.rooms.hold(name) as room:
         arrival = Arrival(Cursor(room, connection), frame.after, frame.id)
         try:
@@ -69,7 +70,7 @@ async def leave(server: Server, connection: Connection, frame: Leave) -> None:
 
 
 async def create(server: Server, connection: Connection, frame: Create) -> None:
-    await server.rooms.create(names.check_name(frame.room), time.time())
+    await create_room(server.store, names.check_name(frame.room), time.time())
     connection.say(Ok(id=frame.id))
 
 

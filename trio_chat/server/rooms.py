@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
@@ -11,9 +11,9 @@ from trio_chat import names
 from trio_chat.errors import NoRoom, RoomExists
 from trio_chat.limits import Limits
 from trio_chat.server.room import Audience, Room
-from trio_chat.store import RoomRow, Store
+from trio_chat.store import Store
 
-__all__ = ["Rooms"]
+__all__ = ["Rooms", "create_room", "ensure_room"]
 
 
 class Rooms:
@@ -59,22 +59,6 @@ class Rooms:
         finally:
             room.unpin()
 
-    async def create(self, name: str, now: float, *, people: tuple[names.Key, ...] = ()) -> RoomRow:
-        """Make a room; with `people`, the two-person room of these two.
-
-        Raises:
-            RoomExists: there is one of that name.
-        """
-        return await self._store.create_room(name, mode="plain", now=now, people=people)
-
-    async def ensure(self, name: str, now: float, *, people: tuple[names.Key, ...] = ()) -> None:
-        """Make a room unless it is there."""
-        if await self._store.find_room(names.key(name)) is None:
-            try:
-                await self.create(name, now, people=people)
-            except RoomExists:
-                return  # somebody else was faster, which is as good
-
     async def _load(self, key: names.Key) -> Room:
         row = await self._store.find_room(key)
         if row is None:
@@ -87,3 +71,23 @@ class Rooms:
 
     def _forget(self, room: Room) -> None:
         del self._active[room.key]
+
+
+async def create_room(
+    store: Store, name: str, now: float, *, people: tuple[names.Key, ...] = ()
+) -> None:
+    """Make a room; with `people`, the two-person room of these two.
+
+    Raises:
+        RoomExists: there is one of that name.
+    """
+    await store.create_room(name, mode="plain", now=now, people=people)
+
+
+async def ensure_room(
+    store: Store, name: str, now: float, *, people: tuple[names.Key, ...] = ()
+) -> None:
+    """Make a room unless it is there."""
+    if await store.find_room(names.key(name)) is None:
+        with suppress(RoomExists):  # somebody else was faster, which is as good
+            await create_room(store, name, now, people=people)

@@ -31,7 +31,7 @@ from trio_chat.server.pulse import (
 )
 from trio_chat.server.revocation import Revocations
 from trio_chat.server.room import Room
-from trio_chat.server.rooms import Rooms
+from trio_chat.server.rooms import Rooms, ensure_room
 from trio_chat.store import Conflict, Store, load_or_make_key, open_store
 from trio_chat.tls import TappedContext, server_context
 
@@ -61,6 +61,7 @@ class Server:
         addresses: Where it listens, as (host, port).
         connections: Those that have been welcomed.
         people: The same by person.
+        stopped: Set when it has ended and its database can be opened by another.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Server:
         revocations: Revocations,
         store: Store,
         nursery: trio.Nursery,
+        stopped: trio.Event,
     ) -> None:
         self.config = config
         self.context = context
@@ -78,6 +80,7 @@ class Server:
         self.nursery = nursery
         self.rooms = Rooms(store, config.limits, self._tell_absent, nursery)
         self.admission: Admission[Connection] = Admission(config.limits)
+        self.stopped = stopped
         self.addresses: list[tuple[str, int]] = []
         self.connections: dict[Connection, None] = {}
         self.people: dict[names.Key, dict[Connection, None]] = {}
@@ -140,7 +143,7 @@ class Server:
         revocations = Revocations(config.crl, config.ca)
         revocations.load(seen=self.revocations.seen)
         for name in config.rooms:
-            await self.rooms.ensure(name, time.time())
+            await ensure_room(self.store, name, time.time())
         self.config, self.context, self.revocations = config, context, revocations
         self.rooms.limits = config.limits
         self.admission.limits = config.limits
@@ -285,26 +288,42 @@ async def serve(
     """
     context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
     key = load_or_make_key(config.db)
-    async with (
-        open_store(config.db, key=key, durability=config.durability) as store,
-        trio.open_nursery() as nursery,
-    ):
-        server = Server(config, context, await _load_list(config, store), store, nursery)
-        for name in config.rooms:
-            await server.rooms.ensure(name, time.time())
-        listeners = open_listeners(config.host, config.port)
-        try:
-            server.addresses = [each.getsockname()[:2] for each in listeners]
-            with server._accepting:
-                async with trio.open_nursery() as clock:
-                    for listener in listeners:
-                        clock.start_soon(accept, server, listener)
-                    clock.start_soon(keep_pulse, server)
-                    clock.start_soon(watch_revocations, server)
-                    clock.start_soon(expire_history, server)
-                    task_status.started(server)
-            await write_down_people(server)
-        finally:
+    stopped = trio.Event()
+    try:
+        async with open_store(config.db, key=key, durability=config.durability) as store:
+            revocations = await _load_list(config, store)
+            for name in config.rooms:
+                await ensure_room(store, name, time.time())
+            listeners = open_listeners(config.host, config.port)
+            try:
+                async with trio.open_nursery() as nursery:
+                    server = Server(config, context, revocations, store, nursery, stopped)
+                    server.addresses = [each.getsockname()[:2] for each in listeners]
+                    await _run(server, listeners, task_status)
+            finally:
+                _close(listeners)
+    finally:
+        stopped.set()
+
+
+async def _run(
+    server: Server, listeners: list[socket.socket], task_status: trio.TaskStatus[Server]
+) -> None:
+    """Accept until drained; connections and rooms go on in the server's nursery."""
+    with server._accepting:
+        async with trio.open_nursery() as clock:
             for listener in listeners:
-                trio.lowlevel.notify_closing(listener)
-                listener.close()
+                clock.start_soon(accept, server, listener)
+            clock.start_soon(keep_pulse, server)
+            clock.start_soon(watch_revocations, server)
+            clock.start_soon(expire_history, server)
+            task_status.started(server)
+    _close(listeners)
+    await write_down_people(server)
+
+
+def _close(listeners: list[socket.socket]) -> None:
+    for listener in listeners:
+        if listener.fileno() >= 0:
+            trio.lowlevel.notify_closing(listener)
+            listener.close()
