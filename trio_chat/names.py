@@ -36,6 +36,10 @@ RESERVED = frozenset({"god", "ca", "server", "admin"})
 
 _PUNCTUATION = frozenset("._-")
 _DEVICE = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
+# Vowel signs and the like, which letters of many scripts cannot be written without.
+_MARKS = frozenset({"Mn", "Mc"})
+# Letters and marks that show nothing: with them two names would look the same, or like none.
+_UNSEEN = frozenset("\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f")
 # Scripts that are written together count as one.
 _TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
 
@@ -53,12 +57,12 @@ def check_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if not 1 <= len(name) <= 32 or name != unicodedata.normalize("NFKC", name):
         raise BadName(RULE)
-    if name[0] in _PUNCTUATION:
+    if not name[0].isalnum():
         raise BadName(RULE)
     letters = [c for c in name if c not in _PUNCTUATION and c not in "0123456789"]
-    if not all(c.isalpha() for c in letters):
+    if not all(c.isalpha() or unicodedata.category(c) in _MARKS for c in letters):
         raise BadName(RULE)
-    if len({_script(c) for c in letters}) > 1:
+    if len({_script(c) for c in letters}) > 1 or not _UNSEEN.isdisjoint(letters):
         raise BadName(RULE)
     return name
 

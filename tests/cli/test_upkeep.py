@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import shlex
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def ca(tmp_path: Path) -> Path:
     return ca
 
 
-@pytest.mark.parametrize(("later", "stage"), [(0, 14), (2, 14), (4, 7), (8, 7), (9.5, 1), (12, 1)])
+@pytest.mark.parametrize(("later", "stage"), [(0, 14), (2, 14), (4, 7), (8, 7), (9.5, 1), (12, 0)])
 def test_a_warning_is_due_14_7_and_1_days_before_the_end(
     ca: Path, later: float, stage: int
 ) -> None:
@@ -48,6 +49,25 @@ def test_each_stage_is_warned_of_once(ca: Path, caplog: pytest.LogCaptureFixture
         "0 days",
     ]
     assert "trio-chat pki renew" in warnings[0]
+
+
+def test_what_has_ended_is_an_error_that_says_so(
+    ca: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cert = ca.with_name("server.crt")
+    look(ca, cert, {}, NOW + dt.timedelta(12))
+    (error,) = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert error.startswith(f"{cert} has ended: trio-chat pki renew {cert} --ca {ca} && kill -HUP")
+
+
+def test_a_remedy_can_be_typed_whatever_the_path(tmp_path: Path) -> None:
+    ca = tmp_path / "our pki" / "ca.crt"
+    made = Authority.create(ca).issue_server(["localhost"])
+    _, server, crl = (each.remedy for each in endings(ca, made.crt, NOW))
+    assert shlex.split(server)[:6] == [
+        *("trio-chat", "pki", "renew", str(made.crt), "--ca", str(ca)),
+    ]
+    assert shlex.split(crl) == ["trio-chat", "pki", "crl", "--ca", str(ca)]
 
 
 def test_a_list_past_half_of_its_life_is_signed_anew(

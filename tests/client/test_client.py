@@ -10,8 +10,10 @@ import pytest
 import trio
 import trio.testing
 
+from trio_chat import names
 from trio_chat.client import Client, Connected, Offline, Room, RoomReset
 from trio_chat.errors import (
+    BadFrame,
     CertificateRefused,
     Disconnected,
     NoRoom,
@@ -132,6 +134,96 @@ async def test_history_is_paged_and_comes_oldest_first(server: Any) -> None:
         assert await texts() == ["9", "10"]
         with pytest.raises(ValueError, match="either"):
             await room.history(before=1, after=2)
+
+
+@pytest.mark.parametrize("seqs", [[-3], [0], [2, 1], [1, 1], [9], [True], [2**60], ["1"], [None]])
+async def test_a_page_of_something_else_is_not_read_on_from(server: Any, seqs: list[Any]) -> None:
+    server.post("lobby", "one")
+    entries = [{"type": "message", "room": "lobby", "seq": seq, "time": 1.0} for seq in seqs]
+    server.overrides[f.History] = lambda peer, frame: peer.say(
+        f.Page(room="lobby", first=1, seq=9, entries=entries, id=frame.id)
+    )
+    async with server.client() as client:
+        room = await client.join("lobby")
+        with pytest.raises(Unreachable, match="something else"):
+            await room.history(before=9)
+    assert sum(isinstance(frame, f.History) for frame in server.heard) == 1
+
+
+async def test_entries_of_another_room_are_not_in_a_page(server: Any) -> None:
+    server.post("lobby", "one")
+    entry = {"type": "message", "room": "ops", "seq": 1, "time": 1.0}
+    server.overrides[f.History] = lambda peer, frame: peer.say(
+        f.Page(room="lobby", first=1, seq=1, entries=[entry], id=frame.id)
+    )
+    async with server.client() as client:
+        room = await client.join("lobby")
+        assert await room.history() == []
+
+
+async def test_what_cannot_be_written_is_refused_here_and_not_said_again(
+    server: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server.room("lobby")
+    async with server.client() as client:
+        room = await client.join("lobby")
+        for text, error in (("caf\udce9", BadFrame), ("x" * 300_000, TextTooLong)):
+            for ask in (
+                client.set_away,
+                client.set_nick,
+                client.ask_server,
+                client.whois,
+                client.create,
+                client.join,
+                room.set_topic,
+                room.send,
+            ):
+                with pytest.raises(error):
+                    await ask(text)
+        server.hang_up()
+        await client.whois("bob")  # on the next connection
+    assert not any(isinstance(frame, f.Away | f.Nick) for frame in server.heard)
+
+
+async def test_a_join_that_was_answered_is_not_given_up(server: Any) -> None:
+    server.room("lobby")
+    entered: list[Room] = []
+    async with server.client() as client:
+
+        async def join() -> None:
+            entered.append(await client.join("lobby"))
+
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(join)
+                while (request := client._session._joining(names.key("lobby"))) is None:
+                    await trio.lowlevel.checkpoint()
+                request.watch(scope.cancel)  # just when it is let in
+                await trio.sleep_forever()
+        await trio.testing.wait_all_tasks_blocked()
+        assert list(client.rooms.values()) == entered
+
+
+async def test_leaving_ends_though_what_was_sent_before_failed(
+    server: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server.room("lobby")
+    server.overrides[f.Send] = lambda peer, frame: None
+    async with server.client() as client:
+        room = await client.join("lobby")
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def send() -> None:
+                with pytest.raises(Unreachable, match="key changed"):
+                    await room.send("a")
+
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(room.leave)
+            await trio.testing.wait_all_tasks_blocked()
+            server.user = "renewed"  # and with it the device
+            server.hang_up()
+        assert client.rooms == {}
 
 
 async def test_a_text_that_is_too_long_costs_no_counter(server: Any) -> None:

@@ -249,3 +249,12 @@ def test_at_the_end_everything_fails_with_an_error_of_its_own() -> None:
 def test_texts_are_in_no_repr() -> None:
     (a,) = add(outbox(), "secret words")
     assert "secret" not in repr(a)
+
+
+def test_a_server_that_expects_nothing_gets_the_first_counter() -> None:
+    box = outbox()
+    add(box, "a", "b")
+    flush(box)
+    box.refused(1, late(1, 0))
+    box.refused(2, late(2, 0))
+    assert flush(box) == [(1, "b")]

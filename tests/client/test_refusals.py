@@ -16,7 +16,7 @@ import trustme
 from cryptography import x509
 
 from trio_chat.client.connection import open_connection
-from trio_chat.client.dialling import Dialled
+from trio_chat.client.dialling import Dialled, _check
 from trio_chat.client.refusals import ALERTS, broken, check_dates, no_connection, refusal
 from trio_chat.errors import (
     CODES,
@@ -226,3 +226,8 @@ async def test_no_certificate_is_refused_in_words(authority: trustme.CA) -> None
     found = await refused_by(*contexts(authority, None))
     assert isinstance(found, CertificateRefused)
     assert "wants a certificate" in str(found)
+
+
+def test_a_server_whose_certificate_cannot_be_read_is_not_trusted() -> None:
+    with pytest.raises(NotTrusted, match="cannot be read"):
+        _check(b"0\x03\x02\x01\x01", "localhost", "ab" * 32)

@@ -48,3 +48,10 @@ def test_one_page_of_several_is_no_list() -> None:
     found = roster("a")
     found.users(f.Users(room="lobby", count=300, users=[member("b")], next="b"))
     assert (found.count, found.members) == (300, {})
+
+
+def test_the_empty_list_of_a_large_room_is_no_list() -> None:
+    found = roster("a")
+    found.users(f.Users(room="lobby", count=300, users=[]))
+    found.entered(f.Entered(room="lobby", count=199, members=[member("b")]))
+    assert (found.count, found.members) == (199, {})

@@ -476,3 +476,63 @@ def test_lists_of_several_pages_are_read_on_while_two_person_rooms_come() -> Non
     play.session.outgoing = []
     play.hear(attrs.evolve(page, next="lobby", id=more.id))
     assert play.session.outgoing == []
+
+
+# --- a server that says anything --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "reply"),
+    [
+        (f.Whois("bob"), f.Ok()),
+        (f.Join("lobby"), f.Ok()),
+        (f.Join("lobby"), joined("", 0, room="ops")),
+        (f.List("lobby"), f.Rooms(rooms=[])),
+        (f.Create("ops"), joined("", 0, room="ops")),
+    ],
+)
+def test_a_reply_to_something_else_fails_the_request_and_breaks_the_connection(
+    play: Play, asked: Any, reply: Any
+) -> None:
+    request = play.session.ask(asked, repeat=True)
+    request.waiters = 1
+    with pytest.raises(ProtocolError):
+        play.hear(attrs.evolve(reply, id=request.frame.id))
+    with pytest.raises(Unreachable, match="something else"):
+        request.result()
+    assert play.session.rooms == {}
+
+
+@pytest.mark.parametrize("room", ["lobby", "@bob+carol", "@alice", "@bob+alice"])
+def test_no_room_is_joined_unasked_but_one_s_own_two_person_rooms(room: str) -> None:
+    play = Play()
+    play.connect()
+    assert listed(play, info(room, 1)) == []
+    play.hear(f.Direct(room=room, user="bob", seq=2))
+    play.session.lost()
+    play.connect()
+    assert listed(play, info(room, 3)) == []
+
+
+def test_an_old_event_that_is_taken_late_moves_no_cursor_back(play: Play) -> None:
+    state = play.join(seq=10)
+    state.taken(message(3))
+    state.taken(Gap("lobby", 2, 4))
+    assert play.session.cursors() == {"lobby": 10}
+    state.taken(RoomReset("lobby", 3))
+    assert play.session.cursors() == {"lobby": 3}
+
+
+def test_a_room_that_is_left_while_it_is_being_rejoined_stays_left(play: Play) -> None:
+    state = play.join(seq=5)
+    ident = play.again()
+    play.told()
+    assert play.session.leave(state) is not None
+    play.hear(joined(ident, 7), message(6), message(7))
+    assert play.session.rooms == {}
+    assert play.told() == []
+    (leave,) = play.said()
+    request = play.session.join("lobby", None)
+    request.waiters = 1
+    play.hear(f.Ok(id=leave.id), joined(str(request.frame.id), 7), message(8))
+    assert play.told() == [message(8)]

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from trio_chat.errors import BadName, ConfigError
 from trio_chat.files import create_private
 from trio_chat.identity import ADMIN, client_identity, may_serve
-from trio_chat.pki import Authority, client_leaf, read_certificate, read_csr
+from trio_chat.pki import Authority, client_leaf, read_certificate, read_csr, revocations
 from trio_chat.pki import authority as module
 from trio_chat.pki.issued import read_issued
 from trio_chat.pki.keys import generate_key, load_key
@@ -30,8 +30,7 @@ def test_a_new_ca_is_a_certificate_a_private_key_and_an_empty_list(authority: Au
     place = authority.place
     assert _mode(place.key) == 0o600
     assert read_certificate(place.ca) == authority.certificate
-    crl = read_crl(place.crl, authority.certificate)
-    assert crl is not None
+    (crl,) = read_crl(place.crl, authority.certificate)
     assert list(crl) == []
 
 
@@ -92,6 +91,34 @@ def test_a_persons_key_can_be_encrypted(authority: Authority) -> None:
     made = authority.issue_client("ana", passphrase=b"correct horse")
     assert made.key is not None
     load_key(made.key, b"correct horse")
+
+
+@pytest.mark.parametrize("name", ["ca.key", "ca.crl", "server.crt", "server.key"])
+def test_a_ca_is_not_called_what_another_of_its_files_is(ca: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="is the name of another") as caught:
+        Authority.create(ca.with_name(name))
+    assert caught.value.hint == f"--ca {ca}"
+    assert not ca.parent.exists()
+
+
+@pytest.mark.parametrize("failing", range(3))
+def test_a_ca_that_cannot_be_made_whole_leaves_nothing(
+    ca: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """The certificate or one of the two copies of the list cannot be written."""
+    written: list[Path] = []
+
+    def full(path: Path, data: bytes) -> None:
+        if len(written) == failing:
+            raise ConfigError(f"cannot write {path}: disk full")
+        written.append(path)
+        path.write_bytes(data)
+
+    monkeypatch.setattr(module, "replace_file", full)
+    monkeypatch.setattr(revocations, "replace_file", full)
+    with pytest.raises(ConfigError, match="disk full"):
+        Authority.create(ca)
+    assert {p.name for p in ca.parent.rglob("*") if p.is_file()} == {"lock"}
 
 
 @pytest.mark.parametrize("there", ["ana.crt", "ana.key"])
@@ -210,6 +237,19 @@ def test_a_revoked_key_is_never_certified_again_by_renewing(
     authority.revoke([old.certificate.serial_number], now=now)
     with pytest.raises(ConfigError, match="is revoked and stays so"):
         authority.renew(old.crt)
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "put back from before"])
+def test_nor_where_the_list_was_lost_since(authority: Authority, now: datetime, lost: bool) -> None:
+    crl = authority.place.crl
+    empty, ana = crl.read_bytes(), authority.issue_client("ana", now=now)
+    authority.revoke([ana.certificate.serial_number], now=now)
+    if lost:
+        crl.unlink()
+    else:
+        crl.write_bytes(empty)
+    with pytest.raises(ConfigError, match="is revoked and stays so"):
+        authority.renew(ana.crt)
 
 
 def test_a_ca_made_by_others_can_issue(tmp_path: Path) -> None:

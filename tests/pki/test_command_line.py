@@ -92,7 +92,7 @@ def test_a_certificate_that_is_there_is_renewed_not_made_again(type_in: Type) ->
     type_in("issue bob")
     with pytest.raises(ConfigError, match=r"pki/bob\.crt is there already") as caught:
         type_in("issue bob")
-    assert caught.value.hint == "trio-chat pki renew pki/bob.crt"
+    assert caught.value.hint.startswith("trio-chat pki renew pki/bob.crt; ")
     files, said = type_in("renew pki/bob.crt --days 3")
     assert files == ["pki/bob.crt"]
     assert said.startswith("good until ")
@@ -166,6 +166,50 @@ def test_showing_a_certificate_tells_whether_it_is_good(type_in: Type) -> None:
     assert any("revoked" in line for line in type_in("show pki/ca.crl")[0])
 
 
+def test_a_certificate_of_another_ca_is_not_called_valid(type_in: Type) -> None:
+    type_in("init")
+    type_in("init --ca lab/ca.crt")
+    type_in("issue bob --ca lab/ca.crt")
+    for line in ("show lab/bob.crt", "show lab/bob.crt --ca none/ca.crt"):
+        assert "not issued by" in type_in(line)[0][-1]
+
+
+def test_what_is_revoked_is_made_anew_as_the_hints_say(type_in: Type) -> None:
+    """The hint of `issue` was `renew`, and that of `renew` was `issue`."""
+    type_in("init")
+    type_in("issue bob")
+    type_in("revoke bob")
+    with pytest.raises(ConfigError) as caught:
+        type_in("issue bob")
+    assert "--out" in caught.value.hint
+    with pytest.raises(ConfigError) as caught:
+        type_in("renew pki/bob.crt")
+    assert "move it and its key away" in caught.value.hint
+    assert type_in("issue bob --out new")[0] == ["new/bob.crt", "new/bob.key"]
+
+
+def test_a_request_for_a_name_that_has_a_certificate_is_no_renewal(
+    type_in: Type, openssl: Callable[..., str], tmp_path: Path
+) -> None:
+    type_in("init")
+    type_in("issue bob")
+    openssl(
+        *("req", "-new", "-newkey", "ed25519", "-noenc", "-subj", "/"),
+        *("-keyout", tmp_path / "bob.key", "-out", tmp_path / "bob.csr"),
+    )
+    with pytest.raises(ConfigError, match="is there already") as caught:
+        type_in("sign bob.csr bob")
+    assert "renew" not in caught.value.hint
+
+
+def test_the_command_that_comes_next_can_be_typed(type_in: Type) -> None:
+    type_in("init")
+    assert type_in("issue --server --out 'the host'")[1].endswith(
+        "next: trio-chat serve --ca pki/ca.crt"
+        " --cert 'the host/server.crt' --key 'the host/server.key'\n"
+    )
+
+
 def test_a_private_key_is_not_shown(type_in: Type) -> None:
     type_in("init")
     with pytest.raises(ConfigError, match="is a private key"):
@@ -212,7 +256,7 @@ def test_wrong_usage_ends_with_status_two(type_in: Type, line: str) -> None:
 
 
 def test_without_a_ca_the_hint_is_to_make_one(type_in: Type) -> None:
-    for line in ("issue bob", "revoke bob", "crl", "renew"):
+    for line in ("issue bob", "revoke bob", "crl", "renew", "list"):
         with pytest.raises(ConfigError, match="there is no CA at") as caught:
             type_in(line)
         assert caught.value.hint == "trio-chat pki init"
@@ -228,6 +272,9 @@ def test_a_reserved_name_is_refused_before_anything_is_made(type_in: Type) -> No
 def test_a_second_ca_is_not_made_over_the_first(type_in: Type) -> None:
     type_in("init")
     before = Path("pki/ca.crt").read_bytes()
-    with pytest.raises(ConfigError, match="there is a CA at"):
+    with pytest.raises(ConfigError, match=r"pki/ca\.crt is there already"):
         type_in("init")
     assert Path("pki/ca.crt").read_bytes() == before
+    Path("pki/ca.crt").rename("ca.crt")
+    with pytest.raises(ConfigError, match=r"pki/ca\.key is there already"):
+        type_in("init --encrypt")  # and asks for no passphrase

@@ -108,7 +108,7 @@ def test_no_ca_is_made_beside_existing_files(ca: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"there is no .*ca\.crt") as caught:
         _start(ca)
     assert Path(name).name in str(caught.value)
-    assert "trio-chat pki init --ca" in caught.value.hint
+    assert "trio-chat serve --ca" in caught.value.hint
     assert _files(ca.parent) == {there: b"precious"}
 
 
@@ -116,7 +116,19 @@ def test_a_missing_server_certificate_is_mended_by_the_hint(ca: Path) -> None:
     Authority.create(ca)
     with pytest.raises(ConfigError, match=r"no .*server\.crt and no .*server\.key") as caught:
         _start(ca)
-    assert caught.value.hint == f"trio-chat pki issue --server --ca {ca}"
+    assert caught.value.hint == (
+        f"trio-chat pki issue --server --public-name chat.example.org --ca {ca}"
+    )
+
+
+def test_existing_files_are_told_of_in_the_present_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.pem").touch()
+    with pytest.raises(ConfigError, match=r"holds other\.pem") as caught:
+        _start(Path("ca.crt"))
+    assert caught.value.hint.endswith(f"trio-chat serve --ca {tmp_path}-new/ca.crt")
 
 
 @pytest.mark.parametrize(("missing", "there"), [("key", "crt"), ("crt", "key")])
@@ -127,7 +139,10 @@ def test_half_of_the_servers_pair_is_moved_away_by_the_hint(
     with pytest.raises(ConfigError, match=rf"no .*server\.{missing}") as caught:
         _start(ca)
     old = ca.parent / f"server.{there}"
-    assert caught.value.hint == f"mv {old} {old}.old && trio-chat pki issue --server --ca {ca}"
+    assert caught.value.hint == (
+        f"mv {old} {old}.old && trio-chat pki issue --server"
+        f" --public-name chat.example.org --ca {ca}"
+    )
 
 
 def test_without_the_cas_key_the_server_is_certified_elsewhere(ca: Path) -> None:
@@ -148,6 +163,18 @@ def test_a_list_that_was_there_must_be_there(ca: Path, made: FirstStart) -> None
     with pytest.raises(ConfigError, match=r"revocation list .* is missing") as caught:
         _start(ca)
     assert caught.value.hint == f"trio-chat pki crl --ca {ca}"
+
+
+def test_a_list_must_not_be_older_than_the_last_one(ca: Path, made: FirstStart) -> None:
+    older = made.crl.read_bytes()
+    Authority.load(ca).revoke([7])
+    assert _start(ca) is None
+    made.crl.write_bytes(older)
+    with pytest.raises(ConfigError, match="lacks what has been revoked since") as caught:
+        _start(ca)
+    assert caught.value.hint == f"trio-chat pki crl --ca {ca}"
+    Authority.load(ca).revoke([])
+    assert _start(ca) is None
 
 
 def test_a_ca_that_never_had_a_list_needs_none(ca: Path, made: FirstStart, tmp_path: Path) -> None:
@@ -174,6 +201,15 @@ def test_a_server_certificate_from_elsewhere_needs_none_beside_the_ca(
     assert made.server is None
     assert not (ca.parent / "server.crt").exists()
     assert start() is None
+
+
+def test_a_server_key_from_elsewhere_belongs_to_a_certificate_from_elsewhere(
+    ca: Path, tmp_path: Path
+) -> None:
+    """No hint could make the one beside the CA fit it."""
+    made = ensure_pki(ca, public_names=[], login="ana", key=tmp_path / "own.key")
+    assert made is not None
+    assert made.server is None
 
 
 def test_naming_the_default_certificate_is_no_difference(ca: Path) -> None:

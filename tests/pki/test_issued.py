@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from trio_chat.errors import ConfigError
-from trio_chat.pki import Authority, find_issued, list_issued, revocation_date, serial_text
+from trio_chat.pki import Authority, describe_ours, find_issued, list_issued, serial_text
 from trio_chat.pki.issued import read_issued
 
 
@@ -37,6 +37,19 @@ def test_the_list_has_what_was_revoked_but_not_issued_here(authority: Authority)
     (entry,) = list_issued(authority.place)
     assert (entry.kind, entry.serial) == ("unknown", 4096)
     assert entry.revoked is not None
+
+
+def test_the_list_tells_what_was_revoked_though_ca_crl_is_lost(
+    authority: Authority, now: datetime
+) -> None:
+    ana = authority.issue_client("ana", now=now).certificate
+    authority.revoke([ana.serial_number], now=now)
+    authority.place.crl.unlink()
+    (entry,) = list_issued(authority.place)
+    assert entry.state(now) == "revoked"
+    ours = describe_ours(authority.place, ana)
+    assert ours is not None
+    assert ours.revoked == now
 
 
 def test_a_broken_file_in_the_folder_is_named(authority: Authority) -> None:
@@ -97,7 +110,9 @@ def test_a_file_of_another_ca_is_refused(
         _found(authority, str(other.crt))
 
 
-@pytest.mark.parametrize("target", ["nobody", "ana/", "0x", "-1", "0", "missing.crt"])
+@pytest.mark.parametrize(
+    "target", ["nobody", "ana/", "0x", "-1", "0", "missing.crt", "f" * 40, "9" * 48, "f" * 48]
+)
 def test_what_stands_for_nothing_is_an_error(authority: Authority, target: str) -> None:
     with pytest.raises(ConfigError, match="no certificate was issued to"):
         _found(authority, target)
@@ -107,8 +122,11 @@ def test_a_revocation_is_looked_up_by_issuer_and_serial(
     authority: Authority, tmp_path_factory: pytest.TempPathFactory, now: datetime
 ) -> None:
     ana = authority.issue_client("ana").certificate
-    assert revocation_date(authority.place, ana) is None
+    before = describe_ours(authority.place, ana)
     authority.revoke([ana.serial_number], now=now)
-    assert revocation_date(authority.place, ana) == now
+    after = describe_ours(authority.place, ana)
+    assert before is not None
+    assert after is not None
+    assert (before.revoked, after.revoked) == (None, now)
     other = Authority.create(tmp_path_factory.mktemp("other") / "ca.crt")
-    assert revocation_date(other.place, ana) is None
+    assert describe_ours(other.place, ana) is None

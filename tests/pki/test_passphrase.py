@@ -64,6 +64,14 @@ def test_an_empty_one_is_refused(key: Path, tmp_path: Path) -> None:
         new_passphrase(key, str(tmp_path / "phrase"))
 
 
+def test_one_that_openssl_would_not_take_is_refused(key: Path, tmp_path: Path) -> None:
+    create_private(tmp_path / "phrase", b"x" * 1023)
+    dump_key(generate_key(), new_passphrase(key, str(tmp_path / "phrase")))
+    create_private(tmp_path / "longer", b"x" * 1024)
+    with pytest.raises(ConfigError, match="longer than 1023 bytes"):
+        new_passphrase(key, str(tmp_path / "longer"))
+
+
 def test_without_a_terminal_it_says_what_to_do(key: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _ASK, "read", str(key)],

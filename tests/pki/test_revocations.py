@@ -16,14 +16,12 @@ from trio_chat.pki.revocations import read_crl, sign_crl
 
 
 def _serials(authority: Authority) -> list[int]:
-    crl = read_crl(authority.place.crl, authority.certificate)
-    assert crl is not None
+    (crl,) = read_crl(authority.place.crl, authority.certificate)
     return sorted(entry.serial_number for entry in crl)
 
 
 def _number(authority: Authority) -> int:
-    crl = read_crl(authority.place.crl, authority.certificate)
-    assert crl is not None
+    (crl,) = read_crl(authority.place.crl, authority.certificate)
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
@@ -64,10 +62,33 @@ def test_other_issuers_lists_in_the_file_stay(authority: Authority, tmp_path: Pa
     crl.write_bytes(b"a comment\n" + other.place.crl.read_bytes() + crl.read_bytes())
     authority.revoke([7])
     assert _serials(authority) == [7]
-    kept = read_crl(crl, other.certificate)
-    assert kept is not None
+    (kept,) = read_crl(crl, other.certificate)
     assert [entry.serial_number for entry in kept] == [5]
     assert len(read_crls(crl)) == 2
+
+
+def test_of_two_lists_of_ours_in_the_file_nothing_is_forgotten(authority: Authority) -> None:
+    place = authority.place
+    authority.revoke([7])
+    old = place.crl.read_bytes()
+    place.last_crl.unlink()
+    place.crl.unlink()
+    authority.revoke([8])
+    place.crl.write_bytes(place.crl.read_bytes() + old)  # as `cat` puts them together
+    authority.revoke([9])
+    assert _serials(authority) == [7, 8, 9]
+
+
+def test_an_older_list_that_was_put_back_is_signed_again_at_once(
+    authority: Authority, now: datetime
+) -> None:
+    """The same as after a kill between the two copies of a list that revokes somebody."""
+    old = authority.place.crl.read_bytes()
+    authority.revoke([7], now=now)
+    assert not refresh_crl(authority.place.ca, now)
+    authority.place.crl.write_bytes(old)
+    assert refresh_crl(authority.place.ca, now)
+    assert _serials(authority) == [7]
 
 
 def test_a_list_that_another_key_signed_is_an_error(

@@ -155,6 +155,13 @@ async def test_a_path_that_cannot_be_made_is_an_error_with_its_name(
             pytest.fail("it was opened")
 
 
+async def test_a_lock_that_cannot_be_made_is_an_error_with_its_name(path: Path) -> None:
+    path.with_name("chat.db.lock").mkdir()
+    with pytest.raises(ConfigError, match=r"cannot make .*chat\.db\.lock"):
+        async with open_store(path, key=None):
+            pytest.fail("it was opened")
+
+
 async def test_the_bodys_error_comes_out_as_it_is(path: Path, key: bytes) -> None:
     with pytest.raises(KeyError, match="mine"):
         async with open_store(path, key=key):

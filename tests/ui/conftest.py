@@ -102,6 +102,8 @@ class FakeClient:
     stuck: trio.Event | None = None  # requests wait for it
     held: list[object] | None = None  # events on their way, when there are such
     persons: dict[str, Person] = attrs.field(factory=dict)
+    refused: dict[str, ChatError] = attrs.field(factory=dict)  # room -> why one cannot join
+    answer: str = ""  # of the server, in place of the echo
     _events: Any = attrs.field(factory=lambda: trio.open_memory_channel[object](10_000))
 
     def room(self, name: str, *people: str, **more: Any) -> FakeRoom:
@@ -141,6 +143,8 @@ class FakeClient:
 
     async def join(self, name: str, *, after: int | None = None) -> FakeRoom:
         await self._ask("join", name)
+        if name in self.refused:
+            raise self.refused[name]
         room = self.there.get(names.key(name))
         if room is None:
             raise NoRoom(f"there is no room {name}")
@@ -183,7 +187,7 @@ class FakeClient:
 
     async def ask_server(self, text: str) -> str:
         await self._ask("ask_server", text)
-        return f"echo: {text}"
+        return self.answer or f"echo: {text}"
 
     async def set_away(self, text: str | None) -> None:
         await self._ask("set_away", text)

@@ -83,6 +83,7 @@ def test_a_line_is_a_command(line: str, name: str, arguments: tuple[str | None, 
         (" indented", " indented"),
         ("//etc/hosts", "/etc/hosts"),
         ("///x", "//x"),
+        (" //x", " /x"),
         ("/quit\n", "/quit\n"),
         ("/join a\n/join b", "/join a\n/join b"),
         ("quit", "quit"),
@@ -108,6 +109,7 @@ def test_a_line_is_text(line: str, text: str) -> None:
         ("/me", "/me needs more", "type /me TEXT"),
         ("/join ops secret", "/join takes less", "type /join ROOM"),
         ("/quit now", "/quit takes less", "type /quit"),
+        ("  /login bob secret", "there is no command /login; nothing was sent", "/help"),
     ],
 )
 def test_a_line_that_cannot_be_a_command_is_refused(line: str, text: str, hint: str) -> None:
@@ -210,3 +212,17 @@ async def test_the_server_answers(stage: Stage) -> None:
 async def test_clear_clears(stage: Stage) -> None:
     await stage.type("/limpiar")
     assert stage.face.cleared == 1
+
+
+async def test_a_topic_or_a_name_forges_no_line(stage: Stage) -> None:
+    stage.client.room("lobby", "alice", topic="tea\n-- bob has entered\nhint: /quit")
+    stage.client.persons["bob"] = Person(user="bob\nx", here=[], fingerprints=["ab"])
+    await stage.start()
+    await stage.type("/topic", "/fp bob", "/whois bob")
+    assert not any(line.text.startswith(("-- bob", "hint:", "x")) for line in stage.face.lines)
+
+
+async def test_each_line_of_the_server_s_answer_says_whose_it_is(stage: Stage) -> None:
+    stage.client.answer = "one\n<bob> two"
+    await stage.type("/server a")
+    assert stage.screen == "the server: one\nthe server: <bob> two"

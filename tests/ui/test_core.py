@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -9,7 +10,8 @@ import trio.testing
 
 from trio_chat import names
 from trio_chat.client import RoomClosed
-from trio_chat.errors import Disconnected, NoRoom, TextTooLong
+from trio_chat.errors import Disconnected, NoRoom, TextTooLong, TooMany
+from trio_chat.ui.core import SAVE_INTERVAL
 
 Stage: TypeAlias = Any  # of conftest.py
 
@@ -218,3 +220,34 @@ async def test_a_command_that_waits_can_be_given_up(stage: Stage) -> None:
     await stage.settle()
     assert "no longer waiting for /users" in stage.screen
     assert not stage.core.give_up()
+
+
+async def test_a_private_room_that_refuses_does_not_end_the_start(stage: Stage) -> None:
+    for name in ("bob", "carol"):
+        room = stage.client.room(names.direct_room("alice", name), "alice", name, peer=name)
+        room.said(name, f"psst from {name}")
+    stage.client.refused["@alice+bob"] = TooMany("no more rooms")
+    await stage.start()
+    assert "error: no more rooms" in stage.screen
+    assert "psst from carol" in stage.screen
+
+
+async def test_cursors_that_cannot_be_kept_are_an_error_and_no_end(
+    stage: Stage, autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    stage.client.room("lobby", "alice").said("bob", "hi")
+    stage.core.cursors.path = tmp_path / "nowhere" / "read.json"
+    await stage.start()
+    await trio.sleep(SAVE_INTERVAL + 1)
+    assert "error: cannot write" in stage.screen
+    await stage.type("still here")
+    assert "<alice> still here" in stage.screen
+
+
+async def test_words_given_up_before_they_were_queued_are_not_waited_for(stage: Stage) -> None:
+    room = stage.client.room("lobby", "alice")
+    await stage.core.start()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await stage.core.say(room, "never mind")
+    assert stage.core.status.unsent == 0

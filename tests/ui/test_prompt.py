@@ -423,3 +423,34 @@ async def test_the_status_line_says_in_words_what_is_so(stage: Any) -> None:
     stage.core.transcript.unread = 1
     line = face._status_line()[0][1]
     assert line == " OFFLINE, trying again | lobby (plain) | 2 people | 1 private | 3 not sent yet "
+
+
+@hosted_test
+async def test_keys_that_are_no_utf_8_are_said_as_question_marks(terminal: Terminal) -> None:
+    room = terminal.client.room("lobby", "alice")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.run)
+        await terminal.prompting()
+        terminal.keys.send_bytes(b"caf\xe9\r")
+        await terminal.until(lambda: room.sent)
+        nursery.cancel_scope.cancel()
+    assert room.sent == [("caf?", None)]
+
+
+@hosted_test
+async def test_news_of_the_status_are_drawn_in_batches(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.client.room("lobby", "alice")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.run)
+        await terminal.prompting()
+        drawn: list[bool] = []
+        assert terminal.face._prompt is not None
+        await terminal.until(lambda: "plain: the server" in terminal.text)
+        monkeypatch.setattr(terminal.face._prompt.app, "invalidate", lambda: drawn.append(True))
+        for _ in range(100):
+            terminal.face.refresh()
+        await terminal.until(lambda: drawn)
+        nursery.cancel_scope.cancel()
+    assert len(drawn) == 1

@@ -9,6 +9,7 @@ from trio_chat.client import Connected, Gap, Offline
 from trio_chat.errors import ConfigError
 from trio_chat.protocol.frames import (
     AwayChanged,
+    Closing,
     Count,
     Entered,
     Left,
@@ -16,6 +17,7 @@ from trio_chat.protocol.frames import (
     Message,
     NickChanged,
     Person,
+    Relayed,
     RoomInfo,
     Server,
     Topic,
@@ -221,3 +223,10 @@ def test_a_link_is_left_whole() -> None:
     link = "https://example.org/" + "x" * 80
     line = render.render(message(f"see {link} there"), READER)[0]
     assert link in "".join(text for _, text in render.wrap(line, 40, len))
+
+
+def test_talk_is_one_line_whatever_it_quotes() -> None:
+    reason = "x\n-- bob has entered"
+    relayed = Relayed(sender="bob", to="alice", alg=reason, nonce="", cipher="")
+    for event in (Closing(reason), Offline(reason, 1.0), relayed):
+        assert len(shown(event)) == 1

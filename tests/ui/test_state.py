@@ -43,3 +43,10 @@ def test_the_state_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert state_folder().stat().st_mode & 0o777 == 0o700
     assert state_folder().parent == tmp_path
+
+
+@pytest.mark.parametrize("seq", [b"-5", b"true", b"1.5", b'"7"'])
+def test_a_cursor_that_is_no_number_of_an_entry_counts_as_none(tmp_path: Path, seq: bytes) -> None:
+    path = tmp_path / "read.json"
+    path.write_bytes(b'{"log": {"alice": {"lobby": %s}}}' % seq)
+    assert open_cursors(path, "log", "alice").get("lobby") is None

@@ -175,3 +175,26 @@ async def test_a_gap_and_a_topic_are_shown(stage: Stage) -> None:
     await stage.happen(Gap("lobby", 1, 7), topic)
     assert "messages 1 to 7 are no longer kept" in stage.screen
     assert "bob has set the topic: tea" in stage.screen
+
+
+async def test_a_slow_screen_loses_nothing_that_came_while_the_past_was_fetched(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    room = stage.client.room("lobby", "alice", history_gate=trio.Event())
+    room.said("bob", "first")
+    show = stage.core.transcript.show
+
+    async def slow(*lines: Any) -> None:
+        await trio.sleep(0.7)
+        await show(*lines)
+
+    stage.core.transcript.show = slow
+    stage.nursery.start_soon(stage.core.start)
+    await stage.settle()
+    for word in ("second", "third", "fourth"):
+        await stage.core.transcript.take(room.said("bob", word))
+    room.log = room.log[:1]
+    room.history_gate.set()
+    await stage.core.started.wait()
+    shown = [line.text[6:] for line in stage.face.lines if "<bob>" in line.text]
+    assert shown == ["<bob> first", "<bob> second", "<bob> third", "<bob> fourth"]

@@ -18,7 +18,15 @@ def test_the_history_is_private_and_survives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["/login alice hunter2", " /LOGIN alice hunter2", "/register a b", "/passphrase x"]
+    "line",
+    [
+        "/login alice hunter2",
+        " /LOGIN alice hunter2",
+        "/register a b",
+        "/passphrase x",
+        "/join ops hunter2",
+        " /Create  ops  hunter2",
+    ],
 )
 def test_lines_with_secrets_are_kept_nowhere(tmp_path: Path, line: str) -> None:
     history = open_history(tmp_path / "history")
@@ -56,3 +64,10 @@ def test_each_character_is_drawn_as_one(typed: str, drawn: str) -> None:
 def test_a_family_takes_the_cells_of_its_members() -> None:
     family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
     assert sum(get_cwidth(cell(character)) for character in family) == 6
+
+
+@pytest.mark.parametrize("line", ["/join ops", "/create ops", "/joiner a b", "join ops hunter2"])
+def test_lines_without_secrets_are_kept(tmp_path: Path, line: str) -> None:
+    history = open_history(tmp_path / "history")
+    history.append_string(line)
+    assert history.get_strings() == [line]

@@ -71,21 +71,26 @@ async def write_down_people(server: Server) -> None:
 
 async def watch_revocations(server: Server) -> None:
     """Look at the list all the time; end what it revokes within a second."""
-    problem: str | None = None
+    told: str | None = None
     while True:
         await trio.sleep(WATCH)
         if server.revocations.refresh():
             server.end_revoked()
-        if server.revocations.problem != problem:
-            problem = server.revocations.problem
-            if problem:
-                log.error(
-                    "revocation list %s cannot be used: %s; nobody new is let in",
-                    server.revocations.path,
-                    problem,
-                )
+        problem = server.revocations.problem(time.time())
+        if problem != told:
+            told, path = problem, server.revocations.path
+            if problem is None:
+                log.info("revocation list %s is in order again", path)
             else:
-                log.info("revocation list %s is in order again", server.revocations.path)
+                log.error("revocation list %s: %s; nobody new is let in", path, problem)
+        await _remember_list(server)
+
+
+async def _remember_list(server: Server) -> None:
+    try:
+        await server.remember_list()
+    except StoreError as error:
+        log.error("cannot write down that there is a revocation list: %s", error)
 
 
 async def expire_history(server: Server) -> None:

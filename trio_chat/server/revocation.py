@@ -87,9 +87,10 @@ class Revocations:
         self._list = found
         return grown
 
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with the file, for the log."""
+    def problem(self, now: float) -> str | None:
+        """Return why nobody new can be let in at `now`, seconds since 1970, or None."""
+        if self._problem is None and now > self._list.expires:
+            return "it has expired"
         return self._problem
 
     @property
@@ -110,7 +111,7 @@ class Revocations:
         """
         if self.revokes(identity):
             raise Revoked("this certificate has been revoked; ask whoever runs the CA for another")
-        if self._problem is not None or now > self._list.expires:
+        if self.problem(now) is not None:
             raise CrlUnusable(
                 "the server's revocation list is missing, unreadable or expired, so nobody "
                 "new is let in; whoever runs the server mends it with `trio-chat pki crl`"

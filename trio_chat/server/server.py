@@ -90,6 +90,7 @@ class Server:
         self._started = trio.current_time()
         self._accepting = trio.CancelScope()
         self._draining = False
+        self._list_remembered = False
 
     # --- for whoever embeds it -----------------------------------------------------------
 
@@ -226,6 +227,12 @@ class Server:
             if self.revocations.revokes(connection.identity):
                 connection.end("revoked")
 
+    async def remember_list(self) -> None:
+        """Write down that there is a revocation list: it must not just vanish."""
+        if self.revocations.seen and not self._list_remembered:
+            await self.store.put("crl", b"seen", rev=None)
+            self._list_remembered = True
+
     # --- people --------------------------------------------------------------------------
 
     async def knows(self, person: names.Key) -> bool:
@@ -267,16 +274,6 @@ class Server:
                     connection.say(frame)
 
 
-async def _load_list(config: ServerConfig, store: Store) -> Revocations:
-    """Read the revocation list; the database remembers that there was one."""
-    revocations = Revocations(config.crl, config.ca)
-    remembered = await store.get("crl") is not None
-    revocations.load(seen=remembered)
-    if revocations.seen and not remembered:
-        await store.put("crl", b"seen", rev=None)
-    return revocations
-
-
 async def serve(
     config: ServerConfig, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
 ) -> None:
@@ -291,7 +288,8 @@ async def serve(
     stopped = trio.Event()
     try:
         async with open_store(config.db, key=key, durability=config.durability) as store:
-            revocations = await _load_list(config, store)
+            revocations = Revocations(config.crl, config.ca)
+            revocations.load(seen=await store.get("crl") is not None)
             for name in config.rooms:
                 await ensure_room(store, name, time.time())
             listeners = open_listeners(config.host, config.port)
@@ -299,6 +297,7 @@ async def serve(
                 async with trio.open_nursery() as nursery:
                     server = Server(config, context, revocations, store, nursery, stopped)
                     server.addresses = [each.getsockname()[:2] for each in listeners]
+                    await server.remember_list()
                     await _run(server, listeners, task_status)
             finally:
                 _close(listeners)

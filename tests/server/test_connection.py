@@ -1,0 +1,334 @@
+"""`trio_chat.server.connection`: hello, malformed lines, input limits, takeover, two devices."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+
+from tests.conftest import Serve
+from tests.peer import Connect
+from tests.people import People
+from trio_chat.pki import client_leaf
+from trio_chat.server import Server
+from trio_chat.tls import client_context
+
+
+async def test_welcome_says_who_the_certificate_says(server: Server, dial: Connect) -> None:
+    peer = await dial(server, "alice")
+    welcome = await peer.hello(user="god", roles=["admin"], name="bob")
+    assert welcome["user"] == "alice"
+    assert welcome["roles"] == []
+    assert welcome["protocol"] == 1
+    assert len(welcome["device"]) == 32
+    assert welcome["input"] == {"burst": 100_000, "rate": 1e6}
+
+
+@pytest.mark.parametrize("kind", ["join", "send", "list", "ping", "pong", "chat", "relay"])
+async def test_nothing_comes_before_hello(server: Server, dial: Connect, kind: str) -> None:
+    known: dict[str, dict[str, object]] = {
+        "join": {"room": "lobby", "id": "7"},
+        "send": {"room": "lobby", "n": 1, "text": "x"},
+        "chat": {"text": "x"},
+        "relay": {"to": "bob", "alg": "a", "nonce": "n", "cipher": "c"},
+    }
+    fields = known.get(kind, {})
+    peer = await dial(server, "alice")
+    await peer.say(kind, **fields)
+    reply = await peer.expect("error", code="hello-first")
+    assert reply.get("id") == fields.get("id")
+    await peer.hello()
+
+
+async def test_a_second_hello_is_refused_and_changes_nothing(
+    server: Server, enter: Connect
+) -> None:
+    peer = await enter(server, "alice")
+    await peer.say("hello", protocol=1, client="again", device="other")
+    await peer.expect("error", code="hello-first")
+    await peer.post("lobby", "still me")
+    message = await peer.expect("message", from_="alice", text="still me")
+    assert message["device"] == peer.device
+
+
+async def test_another_protocol_ends_the_connection_in_words(server: Server, dial: Connect) -> None:
+    peer = await dial(server, "alice")
+    await peer.say("hello", protocol=2, client="of the future")
+    (frame,) = await peer.rest()
+    assert (frame["type"], frame["code"]) == ("error", "protocol")
+    assert "1" in frame["text"]
+
+
+@pytest.mark.parametrize("device", ["", "a b", "ä", "../x", "a.b", "a\n"])
+async def test_a_device_id_is_letters_and_digits(
+    server: Server, dial: Connect, device: str
+) -> None:
+    peer = await dial(server, "alice")
+    await peer.say("hello", protocol=1, client="test", device=device)
+    frame = await peer.read()
+    assert (frame["type"], frame["code"]) == ("error", "bad-name")
+
+
+async def test_an_unknown_type_is_told_and_the_connection_lives_on(
+    server: Server, enter: Connect
+) -> None:
+    peer = await enter(server, "alice")
+    for number in range(20):
+        reply = await peer.ask("from-the-future", whatever=[1, {"x": None}])
+        assert (reply["type"], reply["code"]) == ("error", "unknown-type")
+        assert reply["id"] == str(number + 2)
+    await peer.quiet()
+
+
+async def test_unknown_fields_are_ignored(server: Server, enter: Connect) -> None:
+    peer = await enter(server, "alice")
+    await peer.post("lobby", "hi", colour="red", reply_to=[1])
+    message = await peer.expect("message", text="hi")
+    assert "colour" not in message
+
+
+async def test_five_malformed_lines_in_a_minute_end_the_connection(
+    server: Server, enter: Connect
+) -> None:
+    peer = await enter(server, "alice")
+    for _ in range(4):
+        await peer.write(b"what?\n")
+        await peer.expect("error", code="bad-frame")
+    await peer.quiet()
+    await peer.write(b"what?\n")
+    await peer.expect("error", code="bad-frame")
+    await peer.expect("closing", reason="bad-frames")
+    assert await peer.rest() == []
+
+
+async def test_nothing_counts_that_was_said_after_the_fifth(server: Server, enter: Connect) -> None:
+    alice, bob = await enter(server, "alice"), await enter(server, "bob")
+    await alice.expect("entered", count=2)
+    line = json.dumps({"type": "send", "room": "lobby", "n": 1, "text": "hi"}).encode()
+    await bob.write(b"\n" * 1000 + line + b"\n")
+    frames = await bob.rest()
+    assert [frame["type"] for frame in frames] == ["error"] * 5 + ["closing"]
+    await alice.expect("left", count=1)
+    await alice.quiet()
+
+
+async def test_a_malformed_line_costs_its_writer_only_an_error(
+    server: Server, enter: Connect
+) -> None:
+    peer = await enter(server, "alice")
+    await peer.write(b'{"type":"join","room":7,"id":"a"}\n')
+    reply = await peer.expect("error", code="bad-frame", id="a")
+    assert "room" in reply["text"]
+    await peer.quiet()
+
+
+async def test_a_line_over_the_limit_ends_the_connection_in_words(
+    run_server: Serve, enter: Connect
+) -> None:
+    server = await run_server(frame_size=1000)
+    peer = await enter(server, "alice")
+    await peer.write(b'{"type":"ping","x":"%s"}\n' % (b"x" * 900))
+    await peer.expect("pong")
+    await peer.write(b'{"type":"ping","x":"%s"' % (b"x" * 1000))  # and no end of line
+    (frame,) = await peer.rest()
+    assert (frame["type"], frame["code"]) == ("error", "too-long")
+
+
+async def test_before_hello_a_line_may_be_shorter(run_server: Serve, dial: Connect) -> None:
+    server = await run_server(hello_size=200)
+    peer = await dial(server, "alice")
+    await peer.write(b'{"type":"hello","protocol":1,"client":"%s"' % (b"x" * 300))
+    (frame,) = await peer.rest()
+    assert (frame["type"], frame["code"]) == ("error", "too-long")
+
+
+async def test_too_much_input_is_delayed_and_never_lost_or_refused(
+    run_server: Serve, enter: Connect
+) -> None:
+    server = await run_server(input_burst=5, input_rate=200)
+    alice, bob = await enter(server, "alice"), await enter(server, "bob")
+    started = trio.current_time()
+    for number in range(45):
+        await alice.post("lobby", str(number))
+    for number in range(45):
+        await bob.expect("message", text=str(number))
+    # One token went into `join`: 41 have to wait their 1/200 s.
+    assert trio.current_time() - started >= 40 / 200
+    await alice.until("message", text="44")
+    await alice.quiet()
+
+
+async def test_unknown_types_count_as_input(run_server: Serve, enter: Connect) -> None:
+    server = await run_server(input_burst=5, input_rate=100)
+    peer = await enter(server, "alice")
+    started = trio.current_time()
+    for _ in range(24):
+        await peer.ask("from-the-future")
+    assert trio.current_time() - started >= 19 / 100
+
+
+async def test_bots_may_say_more_at_once(
+    own_people: People, run_server: Serve, dial: Connect
+) -> None:
+    own_people.certificate("robot", bot=True)
+    server = await run_server(ca=own_people.ca, input_burst=2, input_rate=1.0)
+    bot = await dial(server, "robot", of=own_people)
+    welcome = await bot.hello()
+    assert welcome["roles"] == ["bot"]
+    assert welcome["input"] == {"burst": 100, "rate": 50.0}
+    started = trio.current_time()
+    for _ in range(90):
+        await bot.say("ping")
+    for _ in range(90):
+        await bot.expect("pong")
+    assert trio.current_time() - started < 5  # a person would have had to wait 88 s
+
+
+async def test_the_admin_role_is_in_the_certificate(
+    own_people: People, run_server: Serve, dial: Connect
+) -> None:
+    own_people.certificate("root", admin=True)
+    server = await run_server(ca=own_people.ca)
+    peer = await dial(server, "root", of=own_people)
+    assert (await peer.hello())["roles"] == ["admin"]
+    joined = await peer.join("lobby")
+    assert joined["members"][0]["roles"] == ["admin"]
+
+
+async def test_a_newer_connection_of_a_device_takes_over(server: Server, enter: Connect) -> None:
+    older = await enter(server, "alice", device="laptop")
+    for number in range(50):
+        await older.post("lobby", str(number))
+    newer = await enter(server, "alice", device="laptop", after=0)
+    assert newer.device == older.device
+    frames = await older.rest()
+    assert frames[-1] == {"type": "closing", "reason": "taken-over"}
+    accepted = newer.said["lobby"]  # as `joined` had it
+    for number in range(accepted):
+        await newer.expect("message", n=number + 1, text=str(number))
+    await newer.quiet()
+    await newer.post("lobby", "on")
+    await newer.expect("message", n=accepted + 1, text="on")
+
+
+async def test_what_was_accepted_is_in_the_log_before_joined_says_n(
+    server: Server, enter: Connect, dial: Connect
+) -> None:
+    older = await enter(server, "alice")
+    lines = [
+        json.dumps({"type": "send", "room": "lobby", "n": n, "text": "x" * 500}).encode()
+        for n in range(1, 301)
+    ]
+    newer = await dial(server, "alice")
+    await older.write(b"\n".join(lines) + b"\n")
+    await newer.hello()
+    joined = await newer.join("lobby")
+    echoes = [f["n"] for f in await older.rest() if f["type"] == "message"]
+    assert echoes == list(range(1, len(echoes) + 1))
+    assert joined["n"] == joined["seq"] >= len(echoes)
+
+
+async def test_two_devices_of_a_person_are_two_members(server: Server, enter: Connect) -> None:
+    phone = await enter(server, "alice", device="phone")
+    laptop = await enter(server, "alice", device="laptop")
+    await phone.expect("entered", count=2)
+    assert phone.device != laptop.device
+    assert phone.device.partition(".")[0] == laptop.device.partition(".")[0]
+    await phone.post("lobby", "one")
+    await laptop.post("lobby", "two")
+    for peer in (phone, laptop):
+        found = [await peer.expect("message", from_="alice", n=1) for _ in range(2)]
+        assert {frame["text"] for frame in found} == {"one", "two"}
+        assert len({frame["device"] for frame in found}) == 2
+
+
+async def test_one_key_is_one_device_whatever_its_certificates_say(
+    own_people: People, run_server: Serve, enter: Connect
+) -> None:
+    first = own_people.certificate("alice")
+    key = first.certificate.public_key()
+    crt = own_people.folder / "renamed.crt"
+    own_people.authority.sign_to(key, client_leaf("alicia"), crt)  # type: ignore[arg-type]
+    assert first.key is not None
+    own_people._contexts["alicia"] = client_context(crt, first.key, ca=own_people.ca)
+    server = await run_server(ca=own_people.ca)
+    older = await enter(server, "alice", of=own_people)
+    newer = await enter(server, "alicia", of=own_people)
+    assert (await older.rest())[-1] == {"type": "closing", "reason": "taken-over"}
+    bob = await enter(server, "bob", of=own_people)
+    newer.drop()
+    await bob.expect("left", count=1)
+    await bob.quiet()
+
+
+async def test_a_peer_that_says_nothing_after_the_handshake_is_sent_away(
+    run_server: Serve, dial: Connect
+) -> None:
+    server = await run_server(hello_timeout=0.05)
+    peer = await dial(server, "alice")
+    assert await peer.rest() == []
+
+
+async def test_a_handshake_that_stalls_is_ended(run_server: Serve) -> None:
+    server = await run_server(handshake_timeout=0.05)
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    async with stream:
+        with trio.fail_after(5):
+            while await stream.receive_some():
+                pass
+    assert server.statistics().unauthenticated == 0
+
+
+async def test_who_is_silent_is_asked_and_then_given_up(
+    run_server: Serve, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.server.pulse.TICK", 0.01)
+    server = await run_server(heartbeat_interval=0.05, heartbeat_timeout=0.3)
+    alice, bob = await enter(server, "alice"), await enter(server, "bob")
+    await alice.until("entered", count=2)
+    for _ in range(3):  # who answers stays
+        await alice.expect("ping")
+        await alice.say("pong")
+    await alice.until("left", count=1)
+    frames = await bob.rest()
+    assert frames == [{"type": "ping"}, {"type": "closing", "reason": "silent"}]
+
+
+async def test_ten_connections_of_a_person_are_enough(run_server: Serve, dial: Connect) -> None:
+    server = await run_server(connections_per_identity=3)
+    for number in range(3):
+        peer = await dial(server, "alice")
+        await peer.hello(f"d{number}")
+    fourth = await dial(server, "alice")
+    await fourth.say("hello", protocol=1, client="test", device="d3")
+    (frame,) = await fourth.rest()
+    assert (frame["type"], frame["code"]) == ("error", "too-many")
+    again = await dial(server, "alice")  # but a device may always come back
+    await again.hello("d1")
+    bob = await dial(server, "bob")
+    await bob.hello()
+
+
+async def test_an_address_has_a_limit_too(run_server: Serve, dial: Connect) -> None:
+    server = await run_server(connections_per_address=2)
+    alice, bob = await dial(server, "alice"), await dial(server, "bob")
+    await alice.hello()
+    await bob.hello()
+    carol = await dial(server, "carol")
+    await carol.say("hello", protocol=1, client="test")
+    (frame,) = await carol.rest()
+    assert (frame["type"], frame["code"]) == ("error", "too-many")
+    await bob.close()
+    while server.statistics().connections > 1:
+        await trio.sleep(0.001)
+    carol = await dial(server, "carol")
+    await carol.hello()
+
+
+async def test_input_cut_anywhere_is_read_the_same(server: Server, enter: Connect) -> None:
+    peer = await enter(server, "alice")
+    line = '{"type":"send","room":"lobby","n":1,"text":"ñandú 😀 día"}\r\n'.encode()
+    for position in range(len(line)):
+        await peer.write(line[position : position + 1])
+    await peer.expect("message", text="ñandú 😀 día")

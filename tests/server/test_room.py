@@ -1,0 +1,204 @@
+"""`trio_chat.server.room`: order, readers that are behind, large rooms, old history."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from tests.conftest import Serve
+from tests.peer import Connect, Peer
+from trio_chat.errors import StoreError
+from trio_chat.server import Server
+from trio_chat.store import Store
+
+SMALL = 4096  # bytes of the kernel's memory for a slow reader
+
+
+async def flood(peer: Peer, count: int, size: int) -> None:
+    """Say `count` messages of `size` characters, reading the echoes all the while."""
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def speak() -> None:
+            for number in range(count):
+                await peer.post("lobby", f"{number:0{size}}")
+
+        for number in range(count):
+            await peer.until("message", n=number + 1)
+
+
+async def test_everybody_reads_the_same_order_without_a_gap(server: Server, enter: Connect) -> None:
+    peers = [await enter(server, f"user{number}") for number in range(6)]
+
+    async def talk(peer: Peer) -> None:
+        for number in range(40):
+            await peer.post("lobby", f"{peer.name} {number}")
+
+    seen: dict[str, list[tuple[int, str, int]]] = {}
+
+    async def listen(peer: Peer) -> None:
+        found = [await peer.until("message") for _ in range(240)]
+        seen[peer.name] = [(each["seq"], each["from"], each["n"]) for each in found]
+
+    async with trio.open_nursery() as nursery:
+        for peer in peers:
+            nursery.start_soon(talk, peer)
+            nursery.start_soon(listen, peer)
+    (order,) = {tuple(each) for each in seen.values()}
+    assert [seq for seq, _, _ in order] == list(range(1, 241))
+    for peer in peers:
+        assert [n for _, name, n in order if name == peer.name] == list(range(1, 41))
+
+
+async def test_a_stopped_reader_slows_nobody_loses_nothing_and_costs_no_memory(
+    run_server: Serve, enter: Connect
+) -> None:
+    server = await run_server(tail_size=256 * 1024)
+    alice = await enter(server, "alice")
+    slow = await enter(server, "slow", receive_buffer=SMALL)
+    await alice.until("entered", count=2)
+    # 24 MB pass by, far more than the kernel's buffers, while `slow` reads nothing.
+    await flood(alice, 400, 60_000)
+    assert server.statistics().behind == 1
+    (room,) = server.rooms
+    (behind,) = [each for each in server.connections if each.behind]
+    assert behind.debt == 0
+    assert room._tail_size <= 256 * 1024
+    assert len(behind.wire._tail) < 1024 * 1024
+    for number in range(400):
+        frame = await slow.until("message")
+        assert (frame["seq"], frame["n"]) == (number + 1, number + 1)
+    await slow.quiet()
+    assert server.statistics().behind == 0
+    await alice.quiet()
+    await alice.post("lobby", "and live again")
+    await slow.expect("message", text="and live again")
+
+
+async def test_who_was_behind_gets_a_fresh_roster(run_server: Serve, enter: Connect) -> None:
+    server = await run_server()
+    alice = await enter(server, "alice")
+    slow = await enter(server, "slow", receive_buffer=SMALL)
+    await flood(alice, 150, 60_000)
+    assert server.statistics().behind == 1
+    await enter(server, "bob")
+    roster = await slow.until("users")
+    assert [member["user"] for member in roster["users"]] == ["alice", "slow", "bob"]
+    seen = [frame["seq"] for frame in slow.frames if frame["type"] == "message"]
+    assert seen == list(range(1, 151))
+    await slow.quiet()
+
+
+async def test_replies_to_a_peer_that_does_not_read_are_owed_in_order_and_bounded(
+    run_server: Serve, enter: Connect
+) -> None:
+    server = await run_server()
+    slow = await enter(server, "slow", receive_buffer=SMALL)
+    wrote = trio.Event()
+
+    async def ask() -> None:
+        for number in range(300):
+            await slow.say("chat", text=f"{number:060000}")
+        wrote.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        with trio.move_on_after(0.3):
+            await wrote.wait()
+        assert not wrote.is_set()  # the server reads no further
+        (connection,) = server.connections
+        assert connection.debt < 200_000
+        for number in range(300):
+            await slow.expect("server", text=f"echo: {number:060000}")
+
+
+async def test_in_a_large_room_only_the_count_is_told(
+    run_server: Serve, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.server.pulse.TICK", 0.02)
+    server = await run_server(roster_size=2)
+    alice, bob = await enter(server, "alice"), await enter(server, "bob")
+    await alice.expect("entered", count=2)
+    carol = await enter(server, "carol")  # now there are more than two
+    assert (await carol.join("lobby")).get("members") is None
+    for peer in (alice, bob):
+        await peer.expect("count", room="lobby", count=3)
+    await carol.say("typing", room="lobby", id="t")
+    await carol.until("ok", id="t")
+    await alice.quiet()
+    carol.drop()
+    await alice.until("count", count=2)
+    await bob.ask("leave", room="lobby")
+    await alice.until("left", count=1)
+
+
+async def test_roster_changes_of_one_step_come_in_one_frame(server: Server, enter: Connect) -> None:
+    alice = await enter(server, "alice")
+    others = [await enter(server, f"user{number}") for number in range(8)]
+    await alice.until("entered", count=9)
+    (room,) = server.rooms
+    for connection in list(server.connections):
+        if connection.identity.user != "alice":
+            room.leave(connection)  # all before the room's task runs
+    left = await alice.expect("left", count=1)
+    assert len(left["members"]) == 8
+    assert [frame for frame in others[0].frames if frame["type"] == "left"] == []
+
+
+async def test_a_log_that_cannot_be_written_is_told_and_uses_no_counter(
+    server: Server, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await enter(server, "alice"), await enter(server, "bob")
+    await alice.until("entered", count=2)
+
+    async def fail(self: Store, batch: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise StoreError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "append", fail)
+        await alice.post("lobby", "lost")
+        error = await alice.expect("error", code="store", room="lobby", n=1)
+        assert error["retry_after"] > 0
+        reply = await alice.ask("topic", room="lobby", text="lost too")
+        assert reply["code"] == "store"
+    await alice.say("send", room="lobby", n=1, text="again")
+    await alice.expect("message", seq=1, n=1, text="again")
+    await bob.until("message", seq=1, text="again")
+    await bob.quiet()
+
+
+async def test_history_ends_with_retention_and_numbers_go_on(
+    run_server: Serve, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.server.pulse.EXPIRE", 0.02)
+    server = await run_server(retention=0.2)
+    alice = await enter(server, "alice")
+    for number in range(1, 6):
+        await alice.post("lobby", f"secret {number}")
+        await alice.expect("message", seq=number)
+    while (page := await alice.ask("history", room="lobby"))["first"] == 1:
+        assert page["seq"] == 5
+        await trio.sleep(0.02)
+    assert (page["first"], page["seq"], page["entries"]) == (6, 5, [])
+    late = await enter(server, "late")
+    joined = await late.join("lobby", after=0)
+    assert (joined["first"], joined["seq"]) == (6, 5)
+    await alice.post("lobby", "six")
+    await alice.until("message", seq=6, n=6)
+    await late.until("message", seq=6, text="six")
+
+
+async def test_an_empty_room_leaves_memory_and_comes_back_as_it_was(
+    server: Server, enter: Connect
+) -> None:
+    alice = await enter(server, "alice")
+    await alice.post("lobby", "x")
+    await alice.expect("message", seq=1)
+    await alice.ask("leave", room="lobby")
+    await trio.testing.wait_all_tasks_blocked()
+    assert server.statistics().rooms == 0
+    joined = await alice.join("lobby", after=0)
+    assert (joined["seq"], joined["n"]) == (1, 1)
+    await alice.until("message", seq=1, text="x")
