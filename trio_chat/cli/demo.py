@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trio_chat.cli.faces import Conversation, interactive
+from trio_chat.cli.help import arguments
 from trio_chat.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from trio_chat.address import Address
     from trio_chat.client import Client
 
-__all__ = ["BOTS", "EPILOG", "SUMMARY", "add_arguments", "bot_program", "run"]
+__all__ = ["BOTS", "EPILOG", "SUMMARY", "USAGE", "add_arguments", "bot_program", "run"]
 
+USAGE = "trio-chat demo [--room ROOM] [--plain]"
 SUMMARY = "try it: a throw-away server, two bots and you in the room"
 
 EPILOG = """\
@@ -27,7 +29,7 @@ examples:
   trio-chat demo
   echo '!echo hello' | trio-chat demo --plain
 
-Everything is in a temporary folder, which is gone when you leave (/quit, or Ctrl-D).
+Everything is in a temporary folder, gone when you leave (/quit or Ctrl-D).
 """
 
 BOTS = ("echo_bot", "welcome_bot")
@@ -39,12 +41,9 @@ _ANSWER_TIME = 0.5  # seconds that the bots get to answer the last line of a pip
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `demo`."""
-    parser.add_argument("--room", default="lobby", metavar="ROOM", help="its room [lobby]")
-    parser.add_argument(
-        "--plain",
-        action="store_true",
-        help="one line per event, no prompt; by itself without a terminal or with TERM=dumb",
-    )
+    add = arguments(parser).add_argument
+    add("--room", default="lobby", metavar="ROOM", help="what the room is called (lobby)")
+    add("--plain", action="store_true", help="a line an event, no prompt; so without a terminal")
 
 
 def run(options: argparse.Namespace) -> int:

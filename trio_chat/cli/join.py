@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trio_chat.cli.faces import Conversation, interactive
+from trio_chat.cli.help import arguments
 from trio_chat.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EPILOG",
     "SUMMARY",
+    "USAGE",
     "add_arguments",
     "add_connection_arguments",
     "address",
@@ -22,60 +24,51 @@ __all__ = [
     "run",
 ]
 
+USAGE = "trio-chat join HOST:PORT --cert FILE --key FILE [ARGUMENTS]"
 SUMMARY = "enter a room and chat, in the terminal"
 
 EPILOG = """\
 examples:
   trio-chat join localhost:8443 --cert pki/alice.crt --key pki/alice.key
-  trio-chat join example.org --cert a.crt --key a.key --room ops --room lobby
   trio-chat join localhost --cert bot.crt --key bot.key --plain < lines.txt
 
-Inside, /help lists the commands; Tab completes commands, rooms and names;
-Ctrl-D leaves.
+Inside, /help lists the commands and Tab completes them; Ctrl-D leaves.
 """
 
 
-def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
+def add_connection_arguments(group: argparse._ArgumentGroup) -> None:
     """Add with which certificate to connect and whom to trust: for `join` and `send`."""
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="your certificate")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key")
-    parser.add_argument(
-        "--ca", type=Path, metavar="FILE", help="the authority; default: ca.crt beside --cert"
-    )
-    parser.add_argument(
-        "--pin", metavar="SHA256", help="trust the server with this key, whatever its name"
-    )
-    parser.add_argument(
-        "--passphrase-file", metavar="FILE", help="holds the passphrase of the key (- is stdin)"
-    )
+    add = group.add_argument
+    add("--cert", type=Path, metavar="FILE", help="your certificate")
+    add("--key", type=Path, metavar="FILE", help="its private key")
+    add("--ca", type=Path, metavar="FILE", help="whom to trust (ca.crt beside --cert)")
+    add("--pin", metavar="SHA256", help="trust the server with this key, whatever its name")
+    add("--passphrase-file", metavar="FILE", help="opens your key; - is standard input")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `join`."""
-    parser.add_argument(
-        "address", metavar="HOST:PORT", nargs="?", help="the server; the port is 8443 if left out"
-    )
-    parser.add_argument("-ip", metavar="IP", help="the server, another way to say it")
-    parser.add_argument("-p", metavar="PORT", type=int, help="its port, another way to say it")
-    add_connection_arguments(parser)
-    parser.add_argument(
+    group = arguments(parser)
+    add = group.add_argument
+    add("address", metavar="HOST:PORT", nargs="?", help="the server; its port is 8443 if left out")
+    add("-ip", metavar="IP", help="the server, another way to say it")
+    add("-p", metavar="PORT", type=int, help="its port, another way to say it")
+    add_connection_arguments(group)
+    add(
         "--room",
         action="append",
         default=[],
         metavar="ROOM",
-        help="enter it, and the next; default: the only room, or lobby",
+        help="enter it; repeatable (the only room, or lobby)",
     )
-    parser.add_argument(
-        "--plain",
-        action="store_true",
-        help="one line per event, no prompt; by itself without a terminal or with TERM=dumb",
-    )
-    parser.add_argument("--no-toolbar", action="store_true", help="no status line")
-    parser.add_argument(
+    add("--plain", action="store_true", help="a line an event, no prompt; so without a terminal")
+    add("--no-toolbar", action="store_true", help="no status line")
+    add(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="default: auto, on terminals and unless NO_COLOR is set",
+        metavar="WHEN",
+        help="always, never or auto: on a terminal (auto)",
     )
 
 

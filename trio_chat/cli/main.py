@@ -1,7 +1,8 @@
 """`trio-chat`: finds the subcommand, runs it, and says in two lines what went wrong.
 
-A subcommand is a module of this package with `SUMMARY`, `EPILOG`, `add_arguments(parser)`
-and `run(options) -> int`. Its top imports nothing heavy: `--help` takes no time.
+A subcommand is a module of this package with `USAGE`, `SUMMARY`, `EPILOG`,
+`add_arguments(parser)` and `run(options) -> int`. Its top imports nothing heavy: `--help`
+takes no time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from trio_chat import __version__
+from trio_chat.cli.help import Formatter
 from trio_chat.errors import ChatError
 from trio_chat.text import safe
 
@@ -23,12 +25,12 @@ SUBCOMMANDS = ("serve", "join", "send", "pki", "demo")
 
 _EPILOG = """\
 examples:
-  trio-chat serve --room lobby --ca pki/ca.crt      a server; makes the CA on first start
+  trio-chat serve --room lobby --ca pki/ca.crt  a server; makes the CA too
   trio-chat join localhost:8443 --cert pki/alice.crt --key pki/alice.key
-  trio-chat pki issue bob                           a certificate for one more person
-  trio-chat demo                                    try it: server, bots and you, at once
+  trio-chat pki issue bob                       a certificate for bob
+  trio-chat demo                                server, bots and you, at once
 
-`trio-chat COMMAND --help` tells more.
+`trio-chat COMMAND --help` tells more; `--debug` shows tracebacks.
 """
 
 
@@ -38,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="trio-chat",
         description="Chat for people who own their certificate authority.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"trio-chat {__version__}")
@@ -50,12 +52,13 @@ def build_parser() -> argparse.ArgumentParser:
             help=module.SUMMARY,
             description=module.SUMMARY[0].upper() + module.SUMMARY[1:] + ".",
             epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            usage=module.USAGE,
+            formatter_class=Formatter,
+            add_help=False,
             allow_abbrev=False,
         )
         module.add_arguments(command)
-        command.add_argument("--debug", action="store_true", help="show tracebacks")
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, debug=False)
     return parser
 
 

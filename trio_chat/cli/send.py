@@ -6,16 +6,18 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from trio_chat.cli.help import arguments
 from trio_chat.cli.join import add_connection_arguments, credentials
-from trio_chat.errors import ChatError, ConfigError, Disconnected, TextTooLong
+from trio_chat.errors import ConfigError, Disconnected, TextTooLong
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from trio_chat.client import Client
 
-__all__ = ["EPILOG", "SUMMARY", "add_arguments", "run"]
+__all__ = ["EPILOG", "SUMMARY", "USAGE", "add_arguments", "run"]
 
+USAGE = "trio-chat send HOST:PORT --room ROOM TEXT --cert FILE --key FILE"
 SUMMARY = "send one message and wait until the server has it"
 
 EPILOG = """\
@@ -31,11 +33,13 @@ ACKNOWLEDGE_TIMEOUT = 60.0  # seconds, so that cron's jobs do not pile up
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `send`."""
-    parser.add_argument("address", metavar="HOST:PORT", help="the server")
-    parser.add_argument("text", metavar="TEXT", help="what to say; - reads standard input")
-    parser.add_argument("--room", required=True, metavar="ROOM", help="where to say it")
-    parser.add_argument("--notice", action="store_true", help="as a notice, which no bot answers")
-    add_connection_arguments(parser)
+    group = arguments(parser)
+    add = group.add_argument
+    add("address", metavar="HOST:PORT", help="the server; its port is 8443 if left out")
+    add("text", metavar="TEXT", help="what to say; - reads standard input")
+    add("--room", required=True, metavar="ROOM", help="where to say it")
+    add("--notice", action="store_true", help="as a notice, which no bot answers")
+    add_connection_arguments(group)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -86,21 +90,16 @@ async def _send(
 ) -> None:
     import trio
 
-    problems: list[ChatError] = []
     interrupted = False
     try:
         with trio.move_on_after(ACKNOWLEDGE_TIMEOUT) as scope:
             async with connecting as client:
                 joined = await client.join(room)
                 await joined.send(text, form="notice" if notice else None)
-    except* ChatError as group:
-        problems += [error for error in group.exceptions if isinstance(error, ChatError)]
     except* KeyboardInterrupt:
         interrupted = True
     if interrupted:
         raise KeyboardInterrupt  # out of the group, so that the exit status is 130
-    if problems:
-        raise problems[0]
     if scope.cancelled_caught:
         raise Disconnected(
             f"no acknowledgement in {ACKNOWLEDGE_TIMEOUT:.0f} s; the message may have arrived",
