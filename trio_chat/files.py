@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from trio_chat.errors import ConfigError
@@ -14,49 +17,40 @@ __all__ = ["create_private", "lock", "read_private", "replace_file"]
 
 
 def create_private(path: Path, data: bytes) -> None:
-    """Make a file with mode 0600 that was not there before, and get it to the disk.
+    """Make a file with mode 0600 that was not there before, whole, and get it to the disk.
+
+    It is written under another name and then linked, which, unlike renaming, fails if
+    there is such a file: of two that make it at once one wins, and nobody sees half of it.
 
     Raises:
         ConfigError: there is such a file already, or it cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with _written(path, data, 0o600) as temporary:
+            os.link(temporary, path)
     except FileExistsError:
         raise ConfigError(
             f"{path} is there already", hint="nothing is overwritten; move it away first"
         ) from None
     except OSError as error:
         raise ConfigError(f"cannot make {path}: {error.strerror}") from None
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
     _sync_folder(path.parent)
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a whole file or leave the old one: temporary file, fsync, rename, fsync.
 
+    A new file gets `mode`, less the process's mask; one that is replaced keeps its own, so
+    that whoever could read it still can, whatever the mask of whoever writes.
+
     Raises:
         ConfigError: it cannot be written; the old content is still there.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with _written(path, data, mode) as temporary:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
             temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
     _sync_folder(path.parent)
@@ -70,7 +64,7 @@ def read_private(path: Path) -> bytes:
     """
     try:
         if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise ConfigError(f"others can read {path}", hint=f"chmod 600 {path}")
+            raise ConfigError(f"others can read {path}", hint=f"chmod 600 {shlex.quote(str(path))}")
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
@@ -101,11 +95,28 @@ def lock(descriptor: int, *, wait: bool) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """Give a file beside `path` with that content, on the disk; remove it afterwards."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _sync_folder(folder: Path) -> None:
+    """Get the name to the disk too, where the file system does that; the content is there."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

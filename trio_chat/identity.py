@@ -32,6 +32,8 @@ USER_URI = "trio-chat:"
 DEVICE_URI = "trio-chat-device:"
 ADMIN = "admin"
 BOT = "bot"
+# What `cryptography` and a percent-encoding that is no UTF-8 raise.
+_MALFORMED = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _ROLE_UNITS = {"trio-chat admin": ADMIN, "trio-chat bot": BOT}
 
 
@@ -65,9 +67,17 @@ def client_identity(certificate: x509.Certificate) -> Identity:
     """Return the identity in a client's certificate, whose chain is already verified.
 
     Raises:
-        WrongCertificate: its usage is for something else, or it names nobody.
+        WrongCertificate: its usage is for something else, it names nobody, or it is
+            malformed.
         BadName: the name in it breaks the rule.
     """
+    try:
+        return _identity(certificate)
+    except _MALFORMED:
+        raise WrongCertificate("the certificate is malformed") from None
+
+
+def _identity(certificate: x509.Certificate) -> Identity:
     usages = _usages(certificate)
     if usages is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
         raise WrongCertificate(
@@ -75,8 +85,7 @@ def client_identity(certificate: x509.Certificate) -> Identity:
             "use one made by `trio-chat pki issue NAME`"
         )
     uris = _uris(certificate)
-    users = [uri.removeprefix(USER_URI) for uri in uris if uri.startswith(USER_URI)]
-    devices = [uri.removeprefix(DEVICE_URI) for uri in uris if uri.startswith(DEVICE_URI)]
+    users, devices = _after(USER_URI, uris), _after(DEVICE_URI, uris)
     common = [str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if len(users) > 1 or (not users and len(common) != 1):
         raise WrongCertificate(
@@ -126,6 +135,11 @@ def _uris(certificate: x509.Certificate) -> list[str]:
     except x509.ExtensionNotFound:
         return []
     return extension.value.get_values_for_type(x509.UniformResourceIdentifier)
+
+
+def _after(scheme: str, uris: list[str]) -> list[str]:
+    """Return what follows a scheme, which is compared without case (RFC 3986, 3.1)."""
+    return [uri[len(scheme) :] for uri in uris if uri[: len(scheme)].lower() == scheme]
 
 
 def _unquoted(name: str) -> str:

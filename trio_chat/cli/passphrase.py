@@ -12,6 +12,8 @@ from trio_chat.errors import ConfigError
 
 __all__ = ["new_passphrase", "read_passphrase"]
 
+_LONGEST = 1023  # bytes that OpenSSL takes
+
 
 def read_passphrase(key: Path, passphrase_file: str | None) -> bytes | None:
     """Return the passphrase of an existing key, or None if it is not encrypted.
@@ -80,4 +82,6 @@ def _ask(prompt: str, key: Path) -> bytes:
 def _checked(passphrase: bytes) -> bytes:
     if not passphrase:
         raise ConfigError("the passphrase is empty")
+    if len(passphrase) > _LONGEST:
+        raise ConfigError(f"the passphrase is longer than {_LONGEST} bytes")
     return passphrase

@@ -19,8 +19,9 @@ from trio_chat.errors import ConfigError
 if TYPE_CHECKING:
     from trio_chat.pki import Authority, Issued, Leaf, Place
 
-__all__ = ["EPILOG", "SUMMARY", "add_arguments", "run"]
+__all__ = ["EPILOG", "SUMMARY", "USAGE", "add_arguments", "run"]
 
+USAGE = "trio-chat pki COMMAND ..."
 SUMMARY = "a small private CA: who may come in, and who no longer"
 
 EPILOG = """\
@@ -33,7 +34,10 @@ examples:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command says."""
-    return _ACTIONS[options.pki_command](options)
+    try:
+        return _ACTIONS[options.pki_command](options)
+    except PermissionError as error:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from None
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -41,10 +45,12 @@ def _init(options: argparse.Namespace) -> int:
     from trio_chat.pki import Authority, Place
 
     place = Place(options.ca)
-    if place.ca.exists() or place.key.exists():  # before anybody types a passphrase
-        raise ConfigError(
-            f"there is a CA at {place.ca}", hint="make another one elsewhere with --ca"
-        )
+    for there in (place.ca, place.key):  # before anybody types a passphrase
+        if there.exists():
+            raise ConfigError(
+                f"{there} is there already",
+                hint="make another CA elsewhere, with --ca FOLDER/ca.crt",
+            )
     passphrase = (
         new_passphrase(place.key, options.passphrase_file)
         if options.encrypt or options.passphrase_file
@@ -66,7 +72,7 @@ def _issue(options: argparse.Namespace) -> int:
     _check_holder(options)
     authority = _open(options)
     crt = _target(authority, options)
-    passphrase = new_passphrase(crt.with_name(f"{crt.stem}.key"), None) if options.encrypt else None
+    passphrase = new_passphrase(crt.with_suffix(".key"), None) if options.encrypt else None
     out = options.out or authority.place.folder
     _make_folder(out)
     if options.server:
@@ -150,6 +156,7 @@ def _list(options: argparse.Namespace) -> int:
     from trio_chat.pki import Place, list_issued
 
     place = Place(options.ca)
+    place.check_there()
     entries = list_issued(place)
     print((entries_as_json if options.json else entries_as_table)(entries))
     if not entries and not options.json:
@@ -191,9 +198,11 @@ def _target(authority: Authority, options: argparse.Namespace) -> Path:
     else:
         crt = authority.client_file(options.name, options.device, options.out)
     if crt.exists():
+        renew = f"trio-chat pki renew {shlex.quote(str(crt))}{authority.place.as_option()}"
+        other = "for another key, move it away first or name a folder with --out"
         raise ConfigError(
             f"{crt} is there already",
-            hint=f"trio-chat pki renew {shlex.quote(str(crt))}{authority.place.as_option()}",
+            hint=other if options.pki_command == "sign" else f"{renew}; {other}",
         )
     return crt
 
@@ -206,7 +215,8 @@ def _after(authority: Authority, made: Issued, *, server: bool) -> str:
     if server and made.crt == place.server_certificate:
         return f"trio-chat serve --ca {shlex.quote(str(place.ca))}"
     if server:
-        return f"trio-chat serve --ca CA --cert {made.crt} --key {made.key}"
+        words = ("--ca", place.ca, "--cert", made.crt, "--key", made.key)
+        return shlex.join(["trio-chat", "serve", *map(str, words)])
     return join_line(f"localhost:{DEFAULT_PORT}", made, place.ca)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from trio_chat.cli.help import Formatter, arguments
+
 __all__ = ["add_arguments"]
 
 _EXAMPLES = {
@@ -41,6 +43,8 @@ _EXAMPLES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the commands below `pki`."""
+    if not parser.add_help:
+        parser.add_argument("-h", "--help", action="help", help="show this")
     commands = parser.add_subparsers(dest="pki_command", metavar="COMMAND", required=True)
 
     init = _command(commands, "init", "make a CA: its certificate, key and list")
@@ -105,11 +109,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _ca(show)
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=26)
-
-
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
@@ -122,18 +121,13 @@ def _command(
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"examples:\n{_EXAMPLES[name]}",
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
         usage=usage,
         add_help=False,
         allow_abbrev=False,
     )
     parser.set_defaults(parser=parser)
-    parser.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
-    )
-    group = parser.add_argument_group("arguments")
-    group.add_argument("-h", "--help", action="help", help="show this")
-    return group
+    return arguments(parser)
 
 
 def _flag(group: argparse._ArgumentGroup, name: str, text: str) -> None:

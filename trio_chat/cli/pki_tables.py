@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import attrs
 from cryptography import x509
 
 from trio_chat.errors import ConfigError
@@ -15,10 +14,10 @@ from trio_chat.pki import (
     Entry,
     Place,
     describe,
+    describe_ours,
     read_certificate,
     read_crls,
     read_csr,
-    revocation_date,
     serial_text,
 )
 from trio_chat.text import safe
@@ -64,7 +63,7 @@ def entries_as_json(entries: Sequence[Entry]) -> str:
 def file_as_text(path: Path, ca: Path) -> str:
     """Return what a PEM file says: a certificate, a request or revocation lists.
 
-    Of a certificate also whether it is good now, if `ca` is there and has issued it.
+    Of a certificate also whether it is good now, or that `ca` has not issued it.
 
     Raises:
         ConfigError: it is unreadable, or none of these. Private keys are not shown.
@@ -113,9 +112,8 @@ def _certificate(certificate: x509.Certificate) -> list[tuple[str, str]]:
 
 
 def _state(certificate: x509.Certificate, ca: Path) -> str:
-    revoked = revocation_date(Place(ca), certificate) if ca.exists() else None
-    entry = attrs.evolve(describe(certificate), revoked=revoked)
-    return entry.state(datetime.now(UTC))
+    entry = describe_ours(Place(ca), certificate) if ca.exists() else None
+    return entry.state(datetime.now(UTC)) if entry else f"not issued by {ca}"
 
 
 def _crl(crl: x509.CertificateRevocationList) -> list[tuple[str, str]]:

@@ -3,69 +3,66 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trio_chat.cli.help import arguments
 from trio_chat.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    import signal
+
     import trio
 
     from trio_chat.pki import FirstStart
     from trio_chat.server import Server, ServerConfig
 
-__all__ = ["EPILOG", "SUMMARY", "add_arguments", "run"]
+__all__ = ["EPILOG", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 _HERE = ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
-SUMMARY = "run a chat server"
+USAGE = "trio-chat serve [--room NAME]... [--ca FILE] [ARGUMENTS]"
+SUMMARY = "run a chat server, with a CA of its own on first start"
 EPILOG = """\
-On first start it makes a private CA, its own certificate and one for you.
-
 examples:
   trio-chat serve --room lobby --ca pki/ca.crt
-  trio-chat serve --room lobby --room ops --host 0.0.0.0 --public-name chat.example.org
-  trio-chat serve --config server.toml --db /var/lib/trio-chat/chat.db
+  trio-chat serve --room ops --host 0.0.0.0 --public-name chat.example.org
 
-signals: TERM drains and stops, HUP reloads certificates, revocation list and
-configuration, USR1 logs the running tasks.
+signals: TERM drains and stops, HUP reloads files, USR1 logs the running tasks
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
-    add = parser.add_argument
-    add("--room", action="append", default=[], metavar="NAME", help="have this room (repeatable)")
-    add(
-        "--ca",
-        type=Path,
-        default=Path("pki/ca.crt"),
-        metavar="FILE",
-        help="the CA's certificate [pki/ca.crt]",
-    )
-    add(
-        "--cert",
-        type=Path,
-        metavar="FILE",
-        help="the server's certificate [server.crt beside the CA]",
-    )
-    add("--key", type=Path, metavar="FILE", help="its private key [server.key beside the CA]")
-    add("--passphrase-file", metavar="FILE", help="the key's passphrase, if it has one")
-    add("--host", "-ip", default="127.0.0.1", help="listen on this address [127.0.0.1]")
-    add("--port", "-p", type=int, default=8443, help="listen on this port, 0 for any [8443]")
+    add = arguments(parser).add_argument
+    add("--room", action="append", default=[], metavar="NAME", help="have this room; repeatable")
+    ca = Path("pki/ca.crt")
+    add("--ca", type=Path, default=ca, metavar="FILE", help="the CA's certificate (pki/ca.crt)")
+    add("--cert", type=Path, metavar="FILE", help="the server's (server.crt beside the CA)")
+    add("--key", type=Path, metavar="FILE", help="its private key (server.key beside the CA)")
+    add("--passphrase-file", metavar="FILE", help="opens the key; - is standard input")
+    add("--host", "-ip", default="127.0.0.1", help="listen on this address (127.0.0.1)")
+    add("--port", "-p", type=_port, default=8443, help="listen on this port; 0 is any (8443)")
     add(
         "--public-name",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name people use for this machine (first start)",
+        help="what people call this machine, for its certificate",
     )
-    add("--db", type=Path, metavar="FILE", help="the database [chat.db beside the CA]")
+    add("--db", type=Path, metavar="FILE", help="the database (chat.db beside the CA)")
     add("--config", type=Path, metavar="FILE", help="limits and durability, in TOML")
     add("--plain", action="store_true", help="rooms the server can read: so far, all are")
     add("--verbose", "-v", action="store_true", help="log every connection")
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not int(text[:6]) < 65536:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text[:6])
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,7 +71,10 @@ def run(options: argparse.Namespace) -> int:
 
     from trio_chat.cli.passphrase import read_passphrase
 
+    _configure(options, None)  # what is wrong there must be seen before anything is made
     first = _first_start(options)
+    if first is not None:
+        _announce_made(first)
     _set_up_logging(verbose=options.verbose)
     key = options.key or options.ca.parent / "server.key"
     passphrase = read_passphrase(key, options.passphrase_file)
@@ -97,14 +97,16 @@ async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None
     from trio_chat.cli.upkeep import keep_up
 
     config = configure()
-    async with trio.open_nursery() as nursery:
-        helpers = trio.CancelScope()
-        server: Server = await nursery.start(_until_done, config, helpers)
-        with helpers:
-            async with trio.open_nursery() as beside:
-                await beside.start(_heed_signals, server, configure)
-                _announce(server, first)  # whoever reads it may send a signal at once
-                beside.start_soon(keep_up, config.ca, config.cert)
+    # Before anything is begun: what is sent while it starts is heeded once it runs.
+    with trio.open_signal_receiver(*_signals()) as signals:
+        async with trio.open_nursery() as nursery:
+            helpers = trio.CancelScope()
+            server: Server = await nursery.start(_until_done, config, helpers)
+            _announce(server, first)
+            with helpers:
+                async with trio.open_nursery() as beside:
+                    beside.start_soon(_heed_signals, signals, server, configure)
+                    beside.start_soon(keep_up, config.ca, config.cert)
 
 
 async def _until_done(
@@ -119,37 +121,37 @@ async def _until_done(
         helpers.cancel()
 
 
+def _signals() -> list[signal.Signals]:
+    """Return the signals that mean something to a server, as far as the system has them."""
+    import signal
+
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
 async def _heed_signals(
-    server: Server,
-    configure: Callable[[], ServerConfig],
-    *,
-    task_status: trio.TaskStatus[None],
+    signals: AsyncIterator[int], server: Server, configure: Callable[[], ServerConfig]
 ) -> None:
     import logging
     import signal
 
-    import trio
-
     from trio_chat.server import task_tree
 
     log = logging.getLogger("trio_chat.server")
-    wanted = [getattr(signal, name, None) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")]
-    with trio.open_signal_receiver(*filter(None, wanted)) as signals:
-        task_status.started()
-        async for number in signals:
-            match signal.Signals(number).name:
-                case "SIGTERM" | "SIGINT":
-                    log.info("draining: telling everybody, then stopping")
-                    server.drain()
-                case "SIGHUP":
-                    try:
-                        await server.reload(configure())
-                    except (ConfigError, StoreError) as error:
-                        log.error("not reloaded, everything stays as it was: %s", error)
-                    else:
-                        log.info("reloaded certificates, revocation list and configuration")
-                case "SIGUSR1":
-                    log.info("%s\n%s", server.statistics(), "\n".join(task_tree()))
+    async for number in signals:
+        match signal.Signals(number).name:
+            case "SIGTERM" | "SIGINT":
+                log.info("draining: telling everybody, then stopping")
+                server.drain()
+            case "SIGHUP":
+                try:
+                    await server.reload(configure())
+                except (ConfigError, StoreError) as error:
+                    log.error("not reloaded, everything stays as it was: %s", error)
+                else:
+                    log.info("reloaded certificates, revocation list and configuration")
+            case "SIGUSR1":
+                log.info("%s\n%s", server.statistics(), "\n".join(task_tree()))
 
 
 # --- before it runs ----------------------------------------------------------------------
@@ -164,13 +166,16 @@ def _first_start(options: argparse.Namespace) -> FirstStart | None:
         login = getpass.getuser()
     except (KeyError, OSError):
         login = "owner"  # no entry for this user id
-    return ensure_pki(
-        options.ca,
-        public_names=options.public_name,
-        login=login,
-        cert=options.cert,
-        key=options.key,
-    )
+    try:
+        return ensure_pki(
+            options.ca,
+            public_names=options.public_name,
+            login=login,
+            cert=options.cert,
+            key=options.key,
+        )
+    except PermissionError as error:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from None
 
 
 def _configure(options: argparse.Namespace, passphrase: bytes | None) -> ServerConfig:
@@ -207,7 +212,8 @@ def _allow_many_files() -> None:
     except ImportError:
         return  # Windows has no such limit
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _settle_memory() -> None:
@@ -219,14 +225,18 @@ def _settle_memory() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
+def _announce_made(first: FirstStart) -> None:
+    """Say what was made, at once: whatever fails after it, it is there."""
+    made = ", ".join(path.name for path in first.files)
+    print(f"made a private CA in {first.ca.parent}: {made}", file=sys.stderr)
+    if first.server is not None:
+        print(f"the server is known as {', '.join(first.hosts)}", file=sys.stderr)
+    print(f"{first.user} is the first user and has the admin role", file=sys.stderr, flush=True)
+
+
 def _announce(server: Server, first: FirstStart | None) -> None:
     from trio_chat.address import Address
 
-    if first is not None:
-        made = ", ".join(path.name for path in first.files)
-        print(f"made a private CA in {first.ca.parent}: {made}", file=sys.stderr)
-        print(f"the server is known as {', '.join(first.hosts)}", file=sys.stderr)
-        print(f"{first.user} is the first user and has the admin role", file=sys.stderr)
     rooms = ", ".join(server.config.rooms) or "none; `/create NAME` makes one"
     print(f"rooms: {rooms} (plain: the server can read them)", file=sys.stderr)
     for host, port in server.addresses:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
+import shlex
 from pathlib import Path
 
 import attrs
@@ -15,14 +17,14 @@ from trio_chat.pki import read_certificate, read_crls, refresh_crl
 __all__ = ["Ending", "endings", "keep_up", "look"]
 
 INTERVAL = 3600.0  # s between looks
-STAGES = (1, 7, 14)  # days before the end at which a warning is due
+STAGES = (0, 1, 7, 14)  # days before the end at which a warning is due
 
 log = logging.getLogger("trio_chat.server")
 
 
 @attrs.frozen
 class Ending:
-    """A file that ends soon."""
+    """When a file ends, and the command that mends it."""
 
     path: Path
     left: dt.timedelta
@@ -30,8 +32,12 @@ class Ending:
 
     @property
     def stage(self) -> int | None:
-        """The warning that is due: 1, 7 or 14 days before; None is too early."""
+        """The warning that is due: 14, 7 or 1 days before, 0 after; None is too early."""
         return next((days for days in STAGES if self.left <= dt.timedelta(days)), None)
+
+    def __str__(self) -> str:
+        when = f"ends in {self.left.days} days" if self.left > dt.timedelta() else "has ended"
+        return f"{self.path} {when}: {self.remedy}"
 
 
 def endings(ca: Path, cert: Path, now: dt.datetime) -> list[Ending]:
@@ -40,7 +46,9 @@ def endings(ca: Path, cert: Path, now: dt.datetime) -> list[Ending]:
     What cannot be read is left out: whoever needs it complains.
     """
     found: list[Ending] = []
-    remedies = {ca: "make a new CA", cert: f"trio-chat pki renew {cert} --ca {ca}"}
+    at = ("--ca", str(ca))
+    renew = shlex.join(("trio-chat", "pki", "renew", str(cert), *at))
+    remedies = {ca: "make a new CA", cert: f"{renew} && kill -HUP {os.getpid()}"}
     for path, remedy in remedies.items():
         try:
             found.append(Ending(path, read_certificate(path).not_valid_after_utc - now, remedy))
@@ -52,7 +60,7 @@ def endings(ca: Path, cert: Path, now: dt.datetime) -> list[Ending]:
     except ConfigError:
         ends = []
     if ends:
-        found.append(Ending(path, min(ends) - now, f"trio-chat pki crl --ca {ca}"))
+        found.append(Ending(path, min(ends) - now, shlex.join(("trio-chat", "pki", "crl", *at))))
     return found
 
 
@@ -65,7 +73,7 @@ def look(ca: Path, cert: Path, warned: dict[Path, int | None], now: dt.datetime)
         log.warning("cannot sign the revocation list anew: %s", error)
     for ending in endings(ca, cert, now):
         if ending.stage is not None and ending.stage != warned.get(ending.path):
-            log.warning("%s ends in %d days: %s", ending.path, ending.left.days, ending.remedy)
+            log.log(logging.WARNING if ending.stage else logging.ERROR, "%s", ending)
         warned[ending.path] = ending.stage
 
 

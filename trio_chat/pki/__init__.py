@@ -17,9 +17,9 @@ from trio_chat.pki.first_start import FirstStart, ensure_pki, join_line, server_
 from trio_chat.pki.issued import (
     Entry,
     describe,
+    describe_ours,
     find_issued,
     list_issued,
-    revocation_date,
     serial_text,
 )
 from trio_chat.pki.keys import KEY_TYPES, KeyType, is_encrypted
@@ -39,6 +39,7 @@ __all__ = [
     "Place",
     "client_leaf",
     "describe",
+    "describe_ours",
     "ensure_pki",
     "find_issued",
     "is_encrypted",
@@ -48,7 +49,6 @@ __all__ = [
     "read_crls",
     "read_csr",
     "refresh_crl",
-    "revocation_date",
     "serial_text",
     "server_hosts",
     "server_leaf",

@@ -7,6 +7,7 @@ except what is renewed. May know the CA's files and the wall clock; no terminal.
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +42,7 @@ from trio_chat.pki.keys import (
     generate_key,
 )
 from trio_chat.pki.place import Place
-from trio_chat.pki.revocations import read_crl, resign_crl
+from trio_chat.pki.revocations import resign_crl, revoked
 
 __all__ = ["CA_DAYS", "LEAF_DAYS", "Authority", "Issued", "read_csr"]
 
@@ -79,7 +80,8 @@ class Authority:
         """Make a CA: its certificate at `ca`, its key and an empty list beside it.
 
         Raises:
-            ConfigError: one of these files is there already, or cannot be written.
+            ConfigError: one of these files is there already, or cannot be written; then
+                none of them is left.
         """
         place, now = Place(ca), now or datetime.now(UTC)
         key = generate_key(key_type)
@@ -87,12 +89,22 @@ class Authority:
         name = f"trio-chat CA {secrets.token_hex(4)}"
         certificate = make_ca(key, name, days=days, now=now)
         parts = [place.ca, place.key, place.crl, place.last_crl]
+        if place.ca in (*parts[1:], place.server_certificate, place.server_key):
+            raise ConfigError(
+                f"{place.ca.name} is the name of another of the CA's files",
+                hint=f"--ca {shlex.quote(str(place.folder / 'ca.crt'))}",
+            )
         _refuse_existing([*parts, *place.issued.glob("*.crt")])
         with place.lock():
             _refuse_existing(parts)
-            create_private(place.key, dump_key(key, passphrase))
-            replace_file(place.ca, certificate.public_bytes(Encoding.PEM))
-            resign_crl(place, certificate, key, now=now)
+            try:
+                create_private(place.key, dump_key(key, passphrase))
+                _write(place.ca, certificate)
+                resign_crl(place, certificate, key, now=now)
+            except BaseException:
+                for part in parts:
+                    part.unlink(missing_ok=True)
+                raise
         return cls(place=place, certificate=certificate, key=key)
 
     @classmethod
@@ -200,7 +212,7 @@ class Authority:
             if self._is_revoked(old):
                 raise ConfigError(
                     f"{crt} is revoked and stays so",
-                    hint="make a new key and certificate: trio-chat pki issue NAME",
+                    hint="move it and its key away, then make new ones with trio-chat pki issue",
                 )
             certificate = self.sign(public_key(old), leaf_again(old), days=days, now=now)
             _write(crt, certificate)
@@ -237,7 +249,7 @@ class Authority:
         passphrase: bytes | None,
         now: datetime | None,
     ) -> Issued:
-        key_file = crt.with_name(crt.name.removesuffix(".crt") + ".key")
+        key_file = crt.with_suffix(".key")
         with self.place.lock():
             _refuse_existing([crt, key_file])
             create_private(key_file, dump_key(key, passphrase))
@@ -251,15 +263,10 @@ class Authority:
 
     def _is_revoked(self, certificate: x509.Certificate) -> bool:
         """Is it, or another one for the same key, on the list?"""
-        crl = read_crl(self.place.crl, self.certificate)
-        if crl is None:
-            return False
         key = key_fingerprint(certificate)
         same = [c for c in read_issued(self.place) if key_fingerprint(c) == key]
-        return any(
-            crl.get_revoked_certificate_by_serial_number(c.serial_number) is not None
-            for c in (certificate, *same)
-        )
+        ended = revoked(self.place, self.certificate)
+        return any(c.serial_number in ended for c in (certificate, *same))
 
 
 def read_csr(path: Path) -> PublicKey:

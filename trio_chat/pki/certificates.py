@@ -93,7 +93,7 @@ def leaf_again(certificate: x509.Certificate) -> Leaf:
     """Return what `certificate` says, to say it again in another one.
 
     Raises:
-        ConfigError: it is a CA's, or it claims both usages.
+        ConfigError: it is a CA's, it claims both usages, or neither although it names hosts.
         BadName, WrongCertificate: it names nobody who could use it.
     """
     extensions = certificate.extensions
@@ -110,7 +110,12 @@ def leaf_again(certificate: x509.Certificate) -> Leaf:
     try:
         usages = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:  # plain `openssl` made it
-        usages = {ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH}
+        if hosts:  # a person's machine, or a server? A person must not become a server
+            raise ConfigError(
+                "the certificate does not say whether it is a server's or a person's",
+                hint="make a new one: trio-chat pki issue --server, or trio-chat pki issue NAME",
+            ) from None
+        usages = {ExtendedKeyUsageOID.CLIENT_AUTH}
     if {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= usages:
         raise ConfigError(
             "the certificate is for servers and for clients; nobody gets both from us",

@@ -16,8 +16,9 @@ import attrs
 from trio_chat.errors import BadName, ConfigError
 from trio_chat.names import check_user
 from trio_chat.pki.authority import Authority, Issued
-from trio_chat.pki.certificates import server_leaf
+from trio_chat.pki.certificates import read_certificates, server_leaf
 from trio_chat.pki.place import Place
+from trio_chat.pki.revocations import is_rolled_back
 
 __all__ = ["FirstStart", "ensure_pki", "join_line", "server_hosts"]
 
@@ -75,12 +76,16 @@ def ensure_pki(
     place = Place(ca)
     if ca.is_dir():
         raise ConfigError(f"{ca} is a folder", hint=f"--ca {shlex.quote(str(ca / 'ca.crt'))}")
-    elsewhere = cert is not None and cert.absolute() != place.server_certificate.absolute()
+    own = (place.server_certificate, place.server_key)
+    elsewhere = any(
+        given is not None and given.absolute() != beside.absolute()
+        for given, beside in zip((cert, key), own, strict=True)
+    )
     if not _present(place):
         return _make(place, public_names, login, elsewhere=elsewhere, now=now)
     _check_ca(place)
     if not elsewhere:
-        _check_server(place, cert or place.server_certificate, key or place.server_key)
+        _check_server(place, public_names)
     return None
 
 
@@ -149,21 +154,27 @@ def _make(
 def _check_ca(place: Place) -> None:
     if not place.ca.exists():
         found = ", ".join(_present(place)[:3])
-        fresh = place.folder.with_name(place.folder.name + "-new") / place.ca.name
+        fresh = Path(f"{place.folder.absolute()}-new") / place.ca.name
         raise ConfigError(
             f"there is no {place.ca}, but {place.folder} holds {found}; no CA is made beside them",
             hint=f"put the CA's certificate there, or begin anew elsewhere: "
-            f"trio-chat pki init --ca {shlex.quote(str(fresh))}",
+            f"trio-chat serve --ca {shlex.quote(str(fresh))}",
         )
-    if place.last_crl.exists() and not place.crl.exists():
+    sign = f"trio-chat pki crl{place.as_option()}"
+    if not place.last_crl.exists():
+        return
+    if not place.crl.exists():
+        raise ConfigError(f"the revocation list {place.crl} is missing", hint=sign)
+    if any(is_rolled_back(place, issuer) for issuer in read_certificates(place.ca)):
         raise ConfigError(
-            f"the revocation list {place.crl} is missing",
-            hint=f"trio-chat pki crl{place.as_option()}",
+            f"the revocation list {place.crl} lacks what has been revoked since", hint=sign
         )
 
 
-def _check_server(place: Place, cert: Path, key: Path) -> None:
-    issue = f"trio-chat pki issue --server{place.as_option()}"
+def _check_server(place: Place, public_names: Sequence[str]) -> None:
+    cert, key = place.server_certificate, place.server_key
+    known_as = "".join(f" --public-name {shlex.quote(name)}" for name in public_names)
+    issue = f"trio-chat pki issue --server{known_as}{place.as_option()}"
     missing = [path for path in (cert, key) if not path.exists()]
     if not missing:
         return
@@ -175,6 +186,5 @@ def _check_server(place: Place, cert: Path, key: Path) -> None:
         )
     if len(missing) == 1:
         (there,) = {cert, key} - set(missing)
-        there, moved = Path(there), shlex.quote(f"{there}.old")
-        issue = f"mv {shlex.quote(str(there))} {moved} && {issue}"
+        issue = f"{shlex.join(('mv', str(there), f'{there}.old'))} && {issue}"
     raise ConfigError(f"there is no {' and no '.join(map(str, missing))}", hint=issue)

@@ -20,18 +20,18 @@ from trio_chat import names
 from trio_chat.errors import ChatError, ConfigError
 from trio_chat.files import replace_file
 from trio_chat.identity import client_identity, key_fingerprint, may_serve
+from trio_chat.pki import revocations
 from trio_chat.pki.certificates import is_issued_by, read_certificate, read_certificates
 from trio_chat.pki.place import Place
-from trio_chat.pki.revocations import read_crl
 
 __all__ = [
     "Entry",
     "describe",
+    "describe_ours",
     "find_issued",
     "list_issued",
     "read_issued",
     "record",
-    "revocation_date",
     "serial_text",
 ]
 
@@ -81,12 +81,10 @@ def list_issued(place: Place) -> list[Entry]:
     Raises:
         ConfigError: the CA's certificate, its list or a certificate is unusable.
     """
-    lists = (read_crl(place.crl, issuer) for issuer in read_certificates(place.ca))
     revoked = {
-        entry.serial_number: entry.revocation_date_utc
-        for crl in lists
-        if crl is not None
-        for entry in crl
+        serial: entry.revocation_date_utc
+        for issuer in read_certificates(place.ca)
+        for serial, entry in revocations.revoked(place, issuer).items()
     }
     entries = [
         attrs.evolve(describe(certificate), revoked=revoked.pop(certificate.serial_number, None))
@@ -109,17 +107,17 @@ def list_issued(place: Place) -> list[Entry]:
     return [*entries, *unknown]
 
 
-def revocation_date(place: Place, certificate: x509.Certificate) -> datetime | None:
-    """Return when the CA at `place` has revoked it, or None if it has not, or is not its CA.
+def describe_ours(place: Place, certificate: x509.Certificate) -> Entry | None:
+    """Return what it says and whether it is revoked, or None if another CA has issued it.
 
     Raises:
         ConfigError: the CA's certificate or its list is unusable.
     """
     for issuer in read_certificates(place.ca):
-        crl = read_crl(place.crl, issuer) if is_issued_by(certificate, issuer) else None
-        entry = crl and crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
-        if entry:
-            return entry.revocation_date_utc
+        if is_issued_by(certificate, issuer):
+            revoked = revocations.revoked(place, issuer).get(certificate.serial_number)
+            date = revoked.revocation_date_utc if revoked else None
+            return attrs.evolve(describe(certificate), revoked=date)
     return None
 
 
@@ -216,7 +214,7 @@ def _serials(text: str) -> set[int]:
     readings = {int(digits, 16)}
     if text.isdecimal():
         readings.add(int(text))
-    return readings - {0}
+    return {serial for serial in readings if 0 < serial < 2**159}  # RFC 5280, 4.1.2.2
 
 
 def _common_name(certificate: x509.Certificate) -> str:

@@ -69,6 +69,13 @@ class Place:
         """A copy of the list that was signed last. It tells that there must be one."""
         return self.issued / "ca.crl"
 
+    def check_there(self) -> None:
+        """Raise `ConfigError`, with how to make one, if there is no CA."""
+        if not self.ca.exists():
+            raise ConfigError(
+                f"there is no CA at {self.ca}", hint=f"trio-chat pki init{self.as_option()}"
+            )
+
     def load_issuer(self, passphrase: bytes | None = None) -> tuple[x509.Certificate, PrivateKey]:
         """Read the CA's certificate and key.
 
@@ -77,10 +84,7 @@ class Place:
         Raises:
             ConfigError: one is missing or unreadable, or they do not belong together.
         """
-        if not self.ca.exists():
-            raise ConfigError(
-                f"there is no CA at {self.ca}", hint=f"trio-chat pki init{self.as_option()}"
-            )
+        self.check_there()
         candidates = read_certificates(self.ca)
         if not self.key.exists():
             raise ConfigError(
@@ -129,4 +133,3 @@ class Place:
             return os.open(self.issued / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigError(f"cannot write in {self.issued}: {error.strerror}") from None
-

@@ -23,7 +23,16 @@ from trio_chat.pki.certificates import SKEW, issuer_key_id, public_key, whole_se
 from trio_chat.pki.keys import PrivateKey, hash_for, is_encrypted
 from trio_chat.pki.place import Place
 
-__all__ = ["CRL_LIFE", "read_crl", "read_crls", "refresh_crl", "resign_crl", "sign_crl"]
+__all__ = [
+    "CRL_LIFE",
+    "is_rolled_back",
+    "read_crl",
+    "read_crls",
+    "refresh_crl",
+    "resign_crl",
+    "revoked",
+    "sign_crl",
+]
 
 CRL_LIFE = timedelta(days=60)
 
@@ -72,20 +81,38 @@ def read_crls(path: Path) -> list[x509.CertificateRevocationList]:
     return lists
 
 
-def read_crl(path: Path, issuer: x509.Certificate) -> x509.CertificateRevocationList | None:
-    """Return `issuer`'s list in that file, or None if the file or the list is absent.
+def read_crl(path: Path, issuer: x509.Certificate) -> list[x509.CertificateRevocationList]:
+    """Return `issuer`'s lists in that file: one, or none if the file or the list is absent.
+
+    More than one only if somebody put files together; then all of them count.
 
     Raises:
-        ConfigError: it cannot be read, or another key has signed it.
+        ConfigError: it cannot be read, or another key has signed one.
     """
-    if not path.exists():
-        return None
-    for crl in read_crls(path):
-        if crl.issuer == issuer.subject:
-            if not crl.is_signature_valid(public_key(issuer)):
-                raise ConfigError(f"the list in {path} is not signed by the CA it names")
-            return crl
-    return None
+    lists = read_crls(path) if path.exists() else []
+    own = [crl for crl in lists if crl.issuer == issuer.subject]
+    if not all(crl.is_signature_valid(public_key(issuer)) for crl in own):
+        raise ConfigError(f"the list in {path} is not signed by the CA it names")
+    return own
+
+
+def revoked(place: Place, issuer: x509.Certificate) -> dict[int, x509.RevokedCertificate]:
+    """Return all that `issuer` has ever revoked, by serial number.
+
+    Raises:
+        ConfigError: a list is unusable; the hint tells how to mend it.
+    """
+    return {entry.serial_number: entry for crl in _known(place, issuer) for entry in crl}
+
+
+def is_rolled_back(place: Place, issuer: x509.Certificate) -> bool:
+    """Does `ca.crl` lack something that was revoked once?
+
+    Raises:
+        ConfigError: a list is unusable.
+    """
+    present = {entry.serial_number for crl in read_crl(place.crl, issuer) for entry in crl}
+    return not revoked(place, issuer).keys() <= present
 
 
 def resign_crl(
@@ -104,8 +131,7 @@ def resign_crl(
     Raises:
         ConfigError: the present list is unusable, or the new one cannot be written.
     """
-    known = _known(place, issuer)
-    entries = {entry.serial_number: entry for crl in known for entry in crl}
+    entries = revoked(place, issuer)
     added = set(revoke) - entries.keys()
     for serial in sorted(added):
         entries[serial] = (
@@ -114,14 +140,16 @@ def resign_crl(
             .revocation_date(whole_seconds(now))
             .build()
         )
-    number = max((_number(crl) for crl in known), default=0) + 1
+    number = max(map(_number, _known(place, issuer)), default=0) + 1
     crl = sign_crl(issuer, key, entries.values(), number=number, now=now)
     _write(place, crl)
     return added
 
 
 def refresh_crl(ca: Path, now: datetime) -> bool:
-    """Sign `ca.crl` again if it is past half of its life and the key is at hand.
+    """Sign `ca.crl` again if it is past half of its life, or is not the newest.
+
+    Not the newest is an older copy that was put back, or a revocation that was interrupted.
 
     For a server to call now and then: it asks nothing and waits for nobody.
 
@@ -138,32 +166,37 @@ def refresh_crl(ca: Path, now: datetime) -> bool:
     if is_encrypted(read_private(place.key)):
         return False
     issuer, key = place.load_issuer()
-    if not _past_half(read_crl(place.crl, issuer), now):
+    if not _is_due(place, issuer, now):
         return False
     with place.try_lock() as ours:
-        if not ours or not _past_half(read_crl(place.crl, issuer), now):
+        if not ours or not _is_due(place, issuer, now):
             return False
         resign_crl(place, issuer, key, now=now)
     return True
 
 
 def _known(place: Place, issuer: x509.Certificate) -> list[x509.CertificateRevocationList]:
-    """Return our present list and the last one we signed, as far as they are there."""
+    """Return the last list we signed and the present one, as far as they are there."""
     last = read_crl(place.last_crl, issuer)
     try:
         present = read_crl(place.crl, issuer)
     except ConfigError as error:
         old, aside = (shlex.quote(f"{place.crl}{end}") for end in ("", ".broken"))
         mend = f"mv {old} {aside} && trio-chat pki crl{place.as_option()}"
-        if last is None:  # who was revoked stands nowhere else
+        if not last:  # who was revoked stands nowhere else
             mend = f"put {old} back from a copy; without it the revoked come in again"
         raise ConfigError(str(error), hint=mend) from None
-    return [crl for crl in (last, present) if crl is not None]
+    return last + present
 
 
-def _past_half(crl: x509.CertificateRevocationList | None, now: datetime) -> bool:
-    if crl is None:
-        return False
+def _is_due(place: Place, issuer: x509.Certificate, now: datetime) -> bool:
+    present = read_crl(place.crl, issuer)
+    return bool(present) and (
+        is_rolled_back(place, issuer) or any(_past_half(crl, now) for crl in present)
+    )
+
+
+def _past_half(crl: x509.CertificateRevocationList, now: datetime) -> bool:
     begin, end = crl.last_update_utc, crl.next_update_utc
     return end is not None and now >= begin + (end - begin) / 2
 

@@ -12,6 +12,7 @@ import functools
 import math
 import os
 import secrets
+import shlex
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, cast
@@ -42,7 +43,7 @@ _CACHE = 16 * 1024  # KiB of decrypted pages for each connection
 # Batches lie in the order in which they came, whatever their room: appending fills one page
 # after the other, and never moves a row to another page. (A moved row leaves a copy behind in
 # the free part of its old page, which `secure_delete` does not know of.) The index finds a
-# room's part; it holds no text. Rows up to the number `erased` are blank: see `Expire`.
+# room's part; it holds no text. Rows up to their room's `floor` are blank: see `Expire`.
 _TABLES = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE room(
@@ -108,7 +109,7 @@ async def open_writing(
     """Open the database for its one writer; make it if there is none.
 
     Raises:
-        ConfigError: the file cannot be made, or others can read it.
+        ConfigError: the file or the lock beside it cannot be made, or others can read it.
         StoreError: it is no database of ours, is encrypted with another key, is newer, or
             another process has it open for writing.
     """
@@ -123,7 +124,10 @@ async def open_writing(
 def _alone(path: Path) -> Iterator[None]:
     """Keep other servers off the database: two writers would give out the same numbers."""
     held = path.with_name(f"{path.name}.lock")
-    descriptor = os.open(held, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(held, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot make {held}: {error.strerror}") from None
     try:
         if not lock(descriptor, wait=False):
             _refuse(path, "is in use by another server", "end that one, or choose another --db")
@@ -225,7 +229,9 @@ def _prepare_file(path: Path) -> None:
     if not path.exists():
         create_private(path, b"")
     elif os.name == "posix" and path.stat().st_mode & 0o077:
-        raise ConfigError(f"others can read {path}", hint=f"chmod 600 {path}")
+        raise ConfigError(
+            f"others can read {path}", hint=f"chmod 600 {shlex.quote(os.fspath(path))}"
+        )
 
 
 def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Connection) -> str:
@@ -242,7 +248,7 @@ def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Conn
     if new:
         db.execute("BEGIN IMMEDIATE")
         db.execute(_TABLES)
-        db.execute("INSERT INTO meta VALUES('log', ?), ('erased', 0)", (secrets.token_hex(16),))
+        db.execute("INSERT INTO meta VALUES('log', ?)", (secrets.token_hex(16),))
         db.pragma("application_id", _APPLICATION)
         db.pragma("user_version", SCHEMA)
         db.execute("COMMIT")

@@ -140,28 +140,28 @@ class Expire:
     before: float
 
     def __call__(self, transaction: Transaction) -> Expired:
-        erased: int = transaction.one("SELECT value FROM meta WHERE name = 'erased'")
         floors: dict[int, int] = {}
-        newest, count, size = erased, 0, 0
-        with _oldest_after(transaction, erased) as rows:
+        erased: list[int] = []
+        size = 0
+        with _oldest(transaction) as rows:
             for row, room, last, time, length in rows:
-                if time >= self.before or count == _STEP_ROWS or size >= _STEP_BYTES:
+                if time >= self.before or len(erased) == _STEP_ROWS or size >= _STEP_BYTES:
                     break
                 floors[room] = last
-                newest, count, size = row, count + 1, size + length
-        if floors:
+                erased.append(row)
+                size += length
+        if erased:
             transaction.run(
-                "UPDATE batch SET body = zeroblob(length(body)) WHERE id > ? AND id <= ?",
-                erased,
-                newest,
+                "UPDATE batch SET body = zeroblob(length(body)) WHERE id BETWEEN ? AND ?",
+                erased[0],
+                erased[-1],
             )
-            transaction.run("UPDATE meta SET value = ? WHERE name = 'erased'", newest)
             transaction.db.executemany(
                 "UPDATE room SET floor = ? WHERE id = ?",
                 [(floor, room) for room, floor in floors.items()],
             )
-            transaction.run("DELETE FROM batch WHERE id < ?", _margin(transaction, newest))
-        return Expired(floors, more=count == _STEP_ROWS or size >= _STEP_BYTES)
+            transaction.run("DELETE FROM batch WHERE id < ?", _margin(transaction, erased[-1]))
+        return Expired(floors, more=len(erased) == _STEP_ROWS or size >= _STEP_BYTES)
 
 
 def clean(transaction: Transaction) -> None:
@@ -181,14 +181,13 @@ def _last(transaction: Transaction, room: int) -> int:
 
 
 @contextlib.contextmanager
-def _oldest_after(
-    transaction: Transaction, erased: int
-) -> Iterator[Iterator[tuple[int, int, int, float, int]]]:
-    """Give the oldest batches with text: id, room, last, time and length."""
+def _oldest(transaction: Transaction) -> Iterator[Iterator[tuple[int, int, int, float, int]]]:
+    """Give the oldest batches with text, after the blank ones: id, room, last, time, length."""
     with contextlib.closing(transaction.db.cursor()) as cursor:
         rows = cursor.execute(
-            "SELECT id, room, last, time, length(body) FROM batch WHERE id > ? ORDER BY id",
-            (erased,),
+            "SELECT batch.id, room, last, time, length(body)"
+            " FROM batch CROSS JOIN room ON room.id = batch.room"
+            " WHERE last > floor ORDER BY batch.id"
         )
         yield cast("Iterator[tuple[int, int, int, float, int]]", rows)
 
