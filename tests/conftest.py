@@ -56,11 +56,7 @@ async def run_server(nursery: trio.Nursery, people: People, tmp_path: Path) -> S
     """
     servers: list[Server] = []
 
-    running: list[Server] = []
-
     async def start(*rooms: str, ca: Path | None = None, **limits: Any) -> Server:
-        if running:
-            await running.pop().stopped.wait()  # its database is the next one's
         config = ServerConfig(
             ca=ca or people.ca,
             db=tmp_path / "chat.db",
@@ -71,7 +67,7 @@ async def run_server(nursery: trio.Nursery, people: People, tmp_path: Path) -> S
         )
         with trio.fail_after(5):
             for earlier in servers:
-                await earlier.stopped.wait()
+                await earlier.stopped.wait()  # its database is the next one's
         servers.append(await nursery.start(serve, config))
         return servers[-1]
 

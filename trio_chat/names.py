@@ -34,6 +34,7 @@ RULE = (
 )
 RESERVED = frozenset({"god", "ca", "server", "admin"})
 
+_LONGEST = 320  # code points; no spelling of a name, or of a two-person room, has more
 _PUNCTUATION = frozenset("._-")
 _DEVICE = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
 # Vowel signs and the like, which letters of many scripts cannot be written without.
@@ -45,7 +46,13 @@ _TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
 
 
 def key(name: str) -> Key:
-    """Fold `name` for comparison: NFC, case-folded."""
+    """Fold `name` for comparison: NFC, case-folded.
+
+    What is too long to be anybody's name is its own key: NFC takes time that grows with the
+    square of a text's combining marks, seconds for what fits into one frame.
+    """
+    if len(name) > _LONGEST:
+        return Key(name)
     return Key(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()))
 
 
@@ -54,6 +61,8 @@ def check_name(name: str) -> str:
 
     For rooms and device names; `check_user` refuses the reserved ones as well.
     """
+    if len(name) > _LONGEST:
+        raise BadName(RULE)
     name = unicodedata.normalize("NFC", name)
     if not 1 <= len(name) <= 32 or name != unicodedata.normalize("NFKC", name):
         raise BadName(RULE)

@@ -23,6 +23,7 @@ from trio_chat.tls import TappedContext
 __all__ = ["Slots", "Wire"]
 
 CHUNK = 65_536  # bytes taken from the kernel at once, for fairness
+UNREAD = 65_536  # bytes of TLS's own answers kept for a peer that asks on and does not read
 
 
 class Slots(Protocol):
@@ -55,6 +56,7 @@ class Wire(trio.abc.Stream):
         "_sock",
         "_tail",
         "_tls",
+        "_unread",
         "_write",
         "blocked",
         "dead",
@@ -68,6 +70,7 @@ class Wire(trio.abc.Stream):
         self._slots: Slots | None = slots
         self._in_slot = False
         self._tail = b""
+        self._unread = 0  # bytes of the tail that TLS itself added while blocked
         self.blocked = False
         self.dead = False
         self.on_blocked: Callable[[], None] = _nothing
@@ -114,6 +117,7 @@ class Wire(trio.abc.Stream):
         ciphertext = self._outgoing.read()
         if self.blocked:
             self._tail += ciphertext
+            self._unread += len(ciphertext)
         elif ciphertext and not self.dead:
             try:
                 taken = self._send(ciphertext)
@@ -144,6 +148,7 @@ class Wire(trio.abc.Stream):
                 raise trio.BrokenResourceError from error
             self._tail = self._tail[taken:]
             self.blocked = bool(self._tail)
+        self._unread = 0
 
     def _block(self, rest: bytes) -> None:
         self._tail = rest
@@ -163,7 +168,7 @@ class Wire(trio.abc.Stream):
             return bytes(chunk)
         chunks = [bytes(chunk)]
         try:
-            while self._incoming.pending:
+            while self._incoming.pending and chunks[-1]:  # nothing counts after a close
                 chunks.append(self._read(CHUNK))
         except ssl.SSLWantReadError:
             pass  # the rest of a record is still on its way
@@ -174,8 +179,16 @@ class Wire(trio.abc.Stream):
     # --- what trio.SSLStream asks for --------------------------------------------------
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return ciphertext as it comes."""
+        """Return ciphertext as it comes.
+
+        Raises:
+            trio.BrokenResourceError: the peer is gone, or asks TLS for answers (new keys)
+                again and again and reads none of them.
+        """
         self.flush()
+        if self._unread > UNREAD:
+            self.dead = True
+            raise trio.BrokenResourceError
         self._leave_slot()
         while True:
             await wait_readable(self._sock)

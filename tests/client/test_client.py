@@ -11,13 +11,14 @@ import trio
 import trio.testing
 
 from trio_chat import names
-from trio_chat.client import Client, Connected, Offline, Room, RoomReset
+from trio_chat.client import Client, Connected, Offline, Room, RoomClosed, RoomReset
 from trio_chat.errors import (
     BadFrame,
     CertificateRefused,
     Disconnected,
     NoRoom,
     NotMember,
+    Refused,
     Revoked,
     TextTooLong,
     TooMany,
@@ -799,3 +800,61 @@ async def test_frames_of_an_unknown_type_are_skipped_and_entries_keep_their_plac
         server.post("lobby", "next")
         assert (await next_of(client, f.Message)).seq == 2
         assert len(server.dialled) == 1
+
+
+async def test_a_line_without_end_ends_the_connection(
+    server: Any, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.client.connection._LINE_LIMIT", 1000)
+    async with server.client() as client:
+        server.peer.say_raw(b"x" * 1001)
+        assert "without end" in (await next_of(client, Offline)).reason
+
+
+async def test_what_the_server_says_at_the_end_is_cleaned(
+    server: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with server.client() as client:
+        server.peer.say(f.Closing("\x1b[2Jgone"))
+        server.hang_up()
+        assert (await next_of(client, Offline)).reason == "the server said: \u241b[2Jgone"
+    server.greetings.append(f.Closing("\x1b[2Jgone"))
+    with pytest.raises(Refused, match="said: \u241b"):
+        async with server.client():
+            raise AssertionError
+
+
+async def test_rooms_that_the_server_closed_are_forgotten(
+    server: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server.room("lobby")
+    server.room("ops")
+    async with server.client() as client:
+        await client.join("ops")
+        del server.rooms["ops"]
+        server.hang_up()
+        await next_of(client, RoomClosed)
+        await client.join("lobby")
+        assert len(client._faces) == 1
+
+
+async def test_empty_pages_are_not_turned_for_ever(server: Any) -> None:
+    asked: list[Any] = []
+
+    def again(peer: Any, frame: Any) -> None:
+        asked.append(frame)
+        more = None if len(asked) == 5 else "more"
+        peer.say(f.Users(count=9, users=[], next=more, id=frame.id))
+
+    server.overrides[f.List] = again
+    async with server.client() as client:
+        assert await client.users() == []
+    assert len(asked) == 1
+
+
+async def test_pings_of_a_server_that_does_not_read_are_answered_once(server: Any) -> None:
+    async with server.client() as client:
+        await trio.testing.wait_all_tasks_blocked()
+        server.peer.say_raw(b'{"type":"ping"}\n' * 1000)
+        await client.whois("bob")
+    assert sum(isinstance(frame, f.Pong) for frame in server.heard) == 1

@@ -114,3 +114,18 @@ async def test_taking_is_a_checkpoint() -> None:
     inbox.put(events(1))
     with trio.testing.assert_checkpoints():
         await inbox.take()
+
+
+async def test_cancelling_a_taker_that_has_been_woken_loses_no_event() -> None:
+    inbox = Inbox(5)
+    taken: list[Any] = []
+
+    async def take() -> None:
+        taken.append(await inbox.take())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.put(events(1))
+        nursery.cancel_scope.cancel()
+    assert taken + list(inbox._events) == events(1)

@@ -536,3 +536,15 @@ def test_a_room_that_is_left_while_it_is_being_rejoined_stays_left(play: Play) -
     request.waiters = 1
     play.hear(f.Ok(id=leave.id), joined(str(request.frame.id), 7), message(8))
     assert play.told() == [message(8)]
+
+
+def test_a_join_of_its_own_that_somebody_waits_for_is_repeated() -> None:
+    play = Play()
+    play.connect()
+    assert listed(play) == []
+    play.hear(f.Direct(room="@alice+bob", user="bob", seq=1))
+    play.session.join("@alice+bob", None).waiters = 1
+    play.said()
+    play.session.lost()
+    play.connect()
+    assert [(frame.room, frame.after) for frame in play.said()] == [("@alice+bob", 0)]

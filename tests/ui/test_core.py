@@ -251,3 +251,14 @@ async def test_words_given_up_before_they_were_queued_are_not_waited_for(stage: 
         scope.cancel()
         await stage.core.say(room, "never mind")
     assert stage.core.status.unsent == 0
+
+
+async def test_what_the_status_and_the_completions_say_is_clean(stage: Stage) -> None:
+    bad = "\x1b[2J"
+    room = stage.client.room(bad, "alice", f"bob{bad}", mode=bad, peer=f"carol{bad}")
+    await stage.start([bad])
+    assert stage.core.room_name == room.name
+    status = stage.core.status
+    for text in (status.room, status.mode, *stage.core.room_names(), *stage.core.people()):
+        assert "\u241b" in text
+        assert "\x1b" not in text

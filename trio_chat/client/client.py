@@ -16,7 +16,7 @@ import trio
 from trio_chat import names
 from trio_chat.address import Address
 from trio_chat.client.backoff import Backoff
-from trio_chat.client.connection import Connection, Ending, Incoming
+from trio_chat.client.connection import Connection, Ending, Incoming, check_line
 from trio_chat.client.events import ClientEvent, Offline
 from trio_chat.client.inbox import Inbox
 from trio_chat.client.requests import Asking, Ticket
@@ -26,8 +26,10 @@ from trio_chat.client.state import RoomState
 from trio_chat.errors import ChatError, Disconnected, Refused, Unreachable
 from trio_chat.protocol.frames import (
     Away,
+    Chat,
     Create,
     Event,
+    Join,
     List,
     ListRooms,
     Member,
@@ -151,15 +153,14 @@ class Client:
 
         *Cancellation*: the room is left again if it was entered.
         """
-        key = names.key(room)
-        while True:
+        check_line(Join(room))
+        await trio.lowlevel.checkpoint()
+        while True:  # nothing is awaited between being let in and returning
             self._check_open()
-            state = self._session.rooms.get(key)
+            state = self._session.rooms.get(names.key(room))
             if state is not None:
-                await trio.lowlevel.checkpoint()
                 return self._face(state)
-            joined = await self._wait(self._session.join(room, after))
-            key = names.key(getattr(joined, "room", room))
+            await self._wait(self._session.join(room, after))
 
     async def create(self, room: str) -> None:
         """Make a room; raises `RoomExists`, `BadName`, or as `Room.set_topic`."""
@@ -178,7 +179,7 @@ class Client:
             assert isinstance(reply, Rooms)
             found += reply.rooms
             after = reply.next
-            if after is None:
+            if after is None or not reply.rooms:
                 return found
 
     # --- people ------------------------------------------------------------------------
@@ -196,7 +197,7 @@ class Client:
             assert isinstance(reply, Users)
             found += reply.users
             after = reply.next
-            if after is None:
+            if after is None or not reply.users:
                 return found
 
     async def whois(self, user: str) -> Person:
@@ -230,6 +231,7 @@ class Client:
             Unreachable: no connection now, or it was lost before the answer.
         """
         self._check_open()
+        check_line(Chat(text))
         return await self._wait(self._session.chat(text))
 
     # --- events and the end ------------------------------------------------------------
@@ -335,6 +337,7 @@ class Client:
 
     async def _ask(self, frame: Asking, *, repeat: bool) -> Event:
         self._check_open()
+        check_line(frame)
         return await self._wait(self._session.ask(frame, repeat=repeat))
 
     async def _wait(self, ticket: Ticket[T]) -> T:
@@ -356,7 +359,7 @@ class Client:
         state.leaving = True
         try:
             for pending in state.outbox.pending:
-                with contextlib.suppress(Refused):  # its sender learns it
+                with contextlib.suppress(ChatError):  # its sender learns it
                     await self._wait(pending)
         except trio.Cancelled:
             state.leaving = False

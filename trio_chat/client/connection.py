@@ -19,7 +19,15 @@ import trio
 from trio_chat.client.dialling import Dialled
 from trio_chat.client.refusals import FINAL, broken, refusal
 from trio_chat.client.state import UnknownEntry
-from trio_chat.errors import ChatError, ProtocolError, Refused, Unreachable
+from trio_chat.errors import (
+    BadFrame,
+    ChatError,
+    ProtocolError,
+    Refused,
+    TextTooLong,
+    Unreachable,
+)
+from trio_chat.limits import Limits
 from trio_chat.protocol.codec import decode_event, encode
 from trio_chat.protocol.frames import (
     PROTOCOL,
@@ -35,19 +43,21 @@ from trio_chat.protocol.frames import (
 from trio_chat.protocol.lines import LineBuffer
 from trio_chat.text import safe
 
-__all__ = ["Connection", "Ending", "open_connection"]
+__all__ = ["Connection", "Ending", "check_line", "open_connection"]
 
 OPEN_TIMEOUT = 20.0  # seconds for dialling, the handshake and `welcome` together
 IDLE_INTERVAL = 30.0  # seconds of silence before a ping
 DEAD_TIMEOUT = 90.0  # seconds without a byte before the server counts as gone
 _CLOSE_TIMEOUT = 1.0  # seconds for saying goodbye
-_LINE_LIMIT = 16 * 1024 * 1024  # bytes; a page of history is one line
+_LINE_LIMIT = 4 * 1024 * 1024  # bytes; a page of history is one line
+_FRAME_SIZE = Limits().frame_size - 64  # bytes of a line of ours, but for its `id`
 _CHUNK = 65_536  # bytes read at once
 # Bytes in one TLS record. It is read whole or not at all: on a line that breaks again and
 # again, a long one would never get through.
 _RECORD = 2048
 
 _log = logging.getLogger("trio_chat.client")
+_PONG = encode(Pong())
 _entry = msgspec.json.Decoder(UnknownEntry)
 
 Incoming = Event | UnknownEntry
@@ -70,6 +80,21 @@ class Ending:
 
 
 _TAKEN_OVER = Ending("another client took over this device", final=True)
+
+
+def check_line(frame: Command) -> None:
+    """Refuse what the server would close the connection over, or what cannot be written.
+
+    Raises:
+        BadFrame: a text in it is no Unicode.
+        TextTooLong: its line is longer than servers read by default.
+    """
+    try:
+        size = len(encode(frame))
+    except UnicodeEncodeError:
+        raise BadFrame("the text holds lone surrogates, which are no characters") from None
+    if size > _FRAME_SIZE:
+        raise TextTooLong(f"the text is too long for a line of {_FRAME_SIZE} bytes; split it")
 
 
 class Connection:
@@ -152,7 +177,7 @@ class Connection:
                 if self._lines.too_long:
                     raise ProtocolError("the server sent a line without end")
             except ChatError as error:
-                return attrs.evolve(Ending.by(error), final=False)
+                return Ending.by(error)
             self._paused = True
             await handled()
             self._paused = False
@@ -172,7 +197,8 @@ class Connection:
             case None:
                 return None
             case Ping():
-                self.write(Pong())
+                if _PONG not in self._unwritten:  # else a server that does not read could fill it
+                    self.write(Pong())
             case Pong() if self._pinged > -math.inf:
                 self.latency = trio.current_time() - self._pinged
             case Closing():

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import trio
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from trio_chat.address import Address
 from trio_chat.client.refusals import broken, check_dates, no_connection
@@ -64,11 +65,10 @@ async def dial(address: Address, credentials: Credentials) -> Dialled:
     stream = trio.SSLStream(tcp, context, server_hostname=address.host)
     try:
         der = await _handshake(stream, address)
-        check_server(der, address.host, pin=credentials.pin)
+        return Dialled(stream, _check(der, address.host, credentials.pin))
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-    return Dialled(stream, key_fingerprint(x509.load_der_x509_certificate(der)))
 
 
 def own_certificate(path: Path) -> x509.Certificate:
@@ -97,6 +97,15 @@ def _prepare(credentials: Credentials) -> ssl.SSLContext:
         pin=credentials.pin,
         passphrase=credentials.passphrase,
     )
+
+
+def _check(der: bytes, host: str, pin: str | None) -> str:
+    """Make sure that this is the server's certificate; return its key's fingerprint."""
+    try:
+        check_server(der, host, pin=pin)
+        return key_fingerprint(x509.load_der_x509_certificate(der))
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        raise NotTrusted("the server's certificate cannot be read") from None
 
 
 async def _handshake(stream: trio.SSLStream[trio.SocketStream], address: Address) -> bytes:

@@ -67,7 +67,7 @@ class Inbox:
 
     async def wait_for_room(self) -> None:
         """Return when more may be read: the rule at the top of this module."""
-        while len(self._events) >= self.limit and not self._answers:
+        while self.full:
             await self._paused.park()
 
     @property

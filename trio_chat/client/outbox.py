@@ -20,7 +20,8 @@ import attrs
 
 from trio_chat.client.requests import Ticket
 from trio_chat.errors import ChatError, Duplicate, OutOfOrder, ProtocolError, Refused
-from trio_chat.protocol.frames import Form, Message, Send
+from trio_chat.protocol.fields import Form
+from trio_chat.protocol.frames import Message, Send
 
 __all__ = ["Outbox", "Pending"]
 
@@ -99,7 +100,6 @@ class Outbox:
         if found is not None:
             self._pending.remove(found)
             found.resolve(message)
-        self._last = max(self._last, message.n)
         self.settle(message.n - 1, message)
 
     def settle(self, taken: int, like: Message) -> None:
@@ -147,7 +147,7 @@ class Outbox:
     def _doom(self, found: Pending, n: int, error: Refused) -> None:
         floor = n - 1
         if isinstance(error, OutOfOrder) and error.expected is not None:
-            floor = error.expected - 1
+            floor = max(0, error.expected - 1)
         if any(p.n is not None and floor < p.n < n for p in self._pending):
             raise ProtocolError("the server lost count of the messages")
         self._fail(found, error)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from trio_chat import names
 from trio_chat.errors import ChatError
 from trio_chat.protocol.frames import (
     Away,
@@ -17,12 +18,18 @@ from trio_chat.protocol.frames import (
     Event,
     History,
     Join,
+    Joined,
     Leave,
     List,
     ListRooms,
     Nick,
+    Ok,
+    Page,
+    Person,
+    Rooms,
     SetTopic,
     Typing,
+    Users,
     Whois,
 )
 
@@ -34,6 +41,14 @@ Asking = (
     Join | Leave | Create | History | List | ListRooms | SetTopic | Typing | Away | Nick | Whois
 )
 """The commands that carry an `id` and get one reply with it."""
+
+_REPLIES: dict[type, type] = {
+    Join: Joined,
+    History: Page,
+    List: Users,
+    ListRooms: Rooms,
+    Whois: Person,
+}
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -99,6 +114,13 @@ class Request(Ticket[Event]):
     frame: Asking
     repeat: bool
     internal: bool = False
+
+    def wants(self, reply: Event) -> bool:
+        """Is that what the protocol answers to this command, when it is done?"""
+        asked = self.frame
+        if isinstance(asked, Join) and isinstance(reply, Joined):
+            return names.key(asked.room) == names.key(reply.room)
+        return isinstance(reply, _REPLIES.get(type(asked), Ok))
 
 
 class Requests:

@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from trio_chat import names
+from trio_chat.client.connection import check_line
 from trio_chat.client.state import RoomState
-from trio_chat.errors import BadFrame, NotMember, ProtocolError, TextTooLong, Unreachable
-from trio_chat.limits import Limits
-from trio_chat.protocol.codec import decode_event_object, encode
+from trio_chat.errors import NotMember, ProtocolError, TextTooLong, Unreachable
+from trio_chat.protocol.codec import decode_event_object
+from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
-    Form,
     History,
     Member,
     Message,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Room"]
 
 _PAGE = 200  # entries asked for at once
-_LINE_LIMIT = Limits().frame_size  # bytes; a server closes the connection over a longer line
 _ANY_N = 2**53 - 1
 
 
@@ -99,10 +98,9 @@ class Room:
             Disconnected: the client has ended before the answer.
         """
         self._check()
-        line = self._encoded(text, form)
-        welcome = self.client._session.welcome
-        limit = welcome.text_size if welcome is not None else Limits().text_size
-        if len(text.encode()) > limit or line > _LINE_LIMIT:
+        check_line(Send(self.name, _ANY_N, text, form))
+        limit = self.client._connection.welcome.text_size
+        if len(text.encode()) > limit:
             raise TextTooLong(f"the text is longer than {limit} bytes; split it")
         return await self.client._wait(self.client._session.send(self._state, text, form))
 
@@ -118,6 +116,7 @@ class Room:
 
         Raises:
             NotMember, Refused, Disconnected: as for `send`.
+            Unreachable: the server sent something else.
         """
         self._check()
         if before is not None and after is not None:
@@ -125,14 +124,12 @@ class Room:
         found: list[Message | Topic] = []
         wanted = limit
         while wanted > 0:
-            reply = await self.client._ask(
-                History(self.name, before=before, after=after, limit=min(wanted, _PAGE)),
-                repeat=True,
-            )
+            asked = History(self.name, before=before, after=after, limit=min(wanted, _PAGE))
+            reply = await self.client._ask(asked, repeat=True)
             assert isinstance(reply, Page)
             if not reply.entries:
                 break
-            seqs, entries = _entries(reply)
+            seqs, entries = _entries(reply, asked)
             wanted -= len(seqs)
             if after is not None:
                 found += entries
@@ -174,22 +171,17 @@ class Room:
         if self._state.closed or self._state.leaving:
             raise NotMember(f"{self.name} was left; join it again", room=self.name)
 
-    def _encoded(self, text: str, form: Form | None) -> int:
-        """Return the length of the line that says it."""
-        try:
-            return len(encode(Send(self.name, _ANY_N, text, form)))
-        except UnicodeEncodeError:
-            raise BadFrame("the text holds lone surrogates, which are no characters") from None
 
-
-def _entries(page: Page) -> tuple[list[int], list[Message | Topic]]:
+def _entries(page: Page, asked: History) -> tuple[list[int], list[Message | Topic]]:
     """Return the numbers of a page's entries, and those of a type that we know."""
     seqs: list[int] = []
     entries: list[Message | Topic] = []
+    last = asked.after or 0
     for found in page.entries:
         seq = found.get("seq") if isinstance(found, dict) else None
-        if not isinstance(seq, int):
+        if type(seq) is not int or not last < seq < (asked.before or _ANY_N):
             raise Unreachable("the server sent a page of something else")
+        last = seq
         seqs.append(seq)
         try:
             entry = decode_event_object(found)
@@ -197,6 +189,6 @@ def _entries(page: Page) -> tuple[list[int], list[Message | Topic]]:
             if error.code != "unknown-type":
                 raise
             continue
-        if isinstance(entry, Message | Topic):
+        if isinstance(entry, Message | Topic) and entry.room == page.room:
             entries.append(entry)
     return seqs, entries

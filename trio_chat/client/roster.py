@@ -35,9 +35,10 @@ class Roster:
         """Start anew with what `joined` says."""
         self._replace(frame.count, frame.members)
 
-    def users(self, frame: Users, *, whole: bool = True) -> None:
-        """Start anew with a list, unless it is one page of several."""
-        self._replace(frame.count, frame.users if whole and frame.next is None else None)
+    def users(self, frame: Users) -> None:
+        """Start anew with a list, if it is whole: not a page, nor left empty in a large room."""
+        whole = frame.next is None and len(frame.users) == frame.count
+        self._replace(frame.count, frame.users if whole else None)
 
     def entered(self, frame: Entered) -> None:
         """Add those who came."""

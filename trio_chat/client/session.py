@@ -19,6 +19,7 @@ from trio_chat.client.requests import Asking, Request, Requests, Ticket
 from trio_chat.client.state import RoomState, UnknownEntry
 from trio_chat.errors import ChatError, ProtocolError, StoreUnavailable, Unreachable
 from trio_chat.names import Key
+from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
     Away,
     AwayChanged,
@@ -30,7 +31,6 @@ from trio_chat.protocol.frames import (
     Entered,
     Error,
     Event,
-    Form,
     Join,
     Joined,
     Leave,
@@ -158,6 +158,9 @@ class Session:
     def leave(self, state: RoomState) -> Request | None:
         """Leave a room; without a connection one has left it already."""
         self._forget(state)
+        rejoining = self._joining(state.key)
+        if rejoining is not None:  # its answer, which comes before that to `leave`, is void
+            self._requests.answered(rejoining.frame.id)
         return self.ask(Leave(state.name), repeat=False) if self.online else None
 
     def send(self, state: RoomState, text: str, form: Form | None) -> Ticket[Message]:
@@ -225,6 +228,9 @@ class Session:
         request = self._requests.answered(frame.id)
         if request is None:
             return
+        if not request.wants(frame):
+            request.fail(_answered_amiss())
+            raise ProtocolError("the server answered something that was not asked")
         asked = request.frame
         match frame:
             case Joined():
@@ -287,6 +293,8 @@ class Session:
 
     def _direct(self, frame: Direct) -> None:
         """Somebody wrote: join and read what is new since this session knows the room."""
+        if not self._is_ours(frame.room):
+            return
         start = self._start.get(names.key(frame.room))
         unread = 0 if self._listed else max(0, frame.seq - 1)
         self._join_by_itself(frame.room, unread if start is None else start.seq)
@@ -296,7 +304,7 @@ class Session:
         assert self.welcome is not None
         for info in frame.rooms:
             key = names.key(info.room)
-            if info.user is None or key in self.rooms:
+            if not self._is_ours(info.room) or key in self.rooms:
                 continue
             start = self._start.get(key)
             if start is None:  # new since the last connection, or not read here ever
@@ -308,6 +316,11 @@ class Session:
             self._ask_for_itself(ListRooms(after=frame.next))
         else:
             self._listed = True
+
+    def _is_ours(self, room: str) -> bool:
+        """Is that a two-person room of this user? The client joins no other unasked."""
+        user = self.welcome.user if self.welcome is not None else ""
+        return names.peer_of(names.key(room), user) is not None
 
     def _join_by_itself(self, room: str, after: int) -> None:
         key = names.key(room)
@@ -344,6 +357,10 @@ class Session:
 
     def _flush(self, state: RoomState) -> None:
         self.outgoing.extend(state.outbox.flush())
+
+
+def _answered_amiss() -> ChatError:
+    return Unreachable("the server answered something else", hint="look whether it happened")
 
 
 def _lost() -> ChatError:

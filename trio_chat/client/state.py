@@ -130,10 +130,12 @@ class RoomState:
     def taken(self, event: ClientEvent) -> None:
         """Note that the program has taken an event of this room."""
         match event:
-            case Message() | Topic() | RoomReset():
+            case RoomReset():
                 self.delivered = event.seq
+            case Message() | Topic():  # perhaps from before the room was left and joined again
+                self.delivered = max(self.delivered, event.seq)
             case Gap():
-                self.delivered = event.last
+                self.delivered = max(self.delivered, event.last)
             case _:
                 pass
 

@@ -37,7 +37,7 @@ class Hello:
     type: ClassVar[str] = "hello"
     protocol: int
     client: Annotated[str, msgspec.Meta(max_length=128)]
-    device: Annotated[str, msgspec.Meta(max_length=32)] | None = None
+    device: str | None = None
 
 
 @attrs.frozen

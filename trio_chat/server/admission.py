@@ -30,6 +30,8 @@ class Applicant(Protocol):
 
 A = TypeVar("A", bound=Applicant)
 
+ADDRESSES = 10_000  # whose failures are remembered; over it the one that failed first is forgotten
+
 
 class Admission(Generic[A]):
     """Counts connections by address, from accepting them to their end."""
@@ -73,6 +75,10 @@ class Admission(Generic[A]):
         """A connection ended without a valid certificate."""
         times = self._failures.setdefault(address, deque(maxlen=self.limits.failures_per_address))
         times.append(now)
+        if len(self._failures) > ADDRESSES:
+            oldest = next(iter(self._failures))
+            del self._failures[oldest]
+            self._single.pop(oldest, None)
 
     def failures(self, address: str, now: float) -> int:
         """Count the failed connections of `address` in the window, up to the limit."""

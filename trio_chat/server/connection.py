@@ -56,8 +56,8 @@ class Connection(Outlet):
         address: Where it comes from, without the port.
         identity, device: Who it is, once it has said `hello`.
         heard: Trio's clock when something last came from it.
-        pinged: Has it been asked for a sign of life since?
-        delayed: Is its input being held back by its limit?
+        pinged: Trio's clock when it was asked for a sign of life, until that has come.
+        busy: Is something that it said being handled, or held back by its limit?
     """
 
     __slots__ = (
@@ -69,14 +69,13 @@ class Connection(Outlet):
         "address",
         "away",
         "bucket",
-        "delayed",
+        "busy",
         "device",
         "heard",
         "identity",
         "nick",
         "noticed",
         "pinged",
-        "since",
     )
 
     identity: Identity
@@ -89,9 +88,9 @@ class Connection(Outlet):
         self.nick: str | None = None
         self.away: str | None = None
         self.noticed: set[str] = set()  # two-person rooms it was told of and has not joined
-        self.since = self.heard = trio.current_time()
-        self.pinged = False
-        self.delayed = False
+        self.heard = trio.current_time()
+        self.pinged: float | None = None
+        self.busy = False
         self._server = server
         self._lines = LineBuffer(server.limits.hello_size)
         self._bad: deque[float] | None = None
@@ -142,6 +141,7 @@ class Connection(Outlet):
     def make_room(self) -> None:
         """Go before `hello`, unasked: too many are waiting."""
         self._reason = "made room for others"
+        self.wire.dead = True  # no good-bye: under a storm its socket is needed now
         self.scope.cancel()
 
     def _identify(self) -> Identity:
@@ -177,12 +177,13 @@ class Connection(Outlet):
             if not data:
                 self._reason = self._reason or "closed by the peer"
                 return
-            self.heard = trio.current_time()
-            self.pinged = False
+            self.busy = True
             for line in self._lines.feed(data):
                 await self._take(line)
                 if self._reason is not None:
                     return  # ended meanwhile: what it said after that does not count
+            self.busy = False
+            self.heard = trio.current_time()
             if self._lines.too_long:
                 raise LineTooLong(f"a line may have {self._lines.limit} bytes; split the text")
 
@@ -206,15 +207,11 @@ class Connection(Outlet):
         """Pay for one frame of input; waits where the limit says so."""
         wait = self.bucket.take(trio.current_time())
         if wait > 0:
-            self.delayed = True
-            try:
-                await trio.sleep(wait)
-            finally:
-                self.delayed = False
+            await trio.sleep(wait)
 
     def _count_bad(self, error: ProtocolError) -> None:
         """Close the connection of a peer that keeps sending what is no frame."""
-        if error.code == "unknown-type":
+        if error.code == "unknown-type" and self.welcomed:
             return  # from a newer client, perhaps
         limit = self._server.limits.bad_frames
         if self._bad is None:

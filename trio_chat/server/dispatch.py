@@ -45,8 +45,9 @@ log = logging.getLogger("trio_chat.server")
 
 async def handle(server: Server, connection: Connection, frame: Command) -> None:
     """Do what `frame` asks, and say how it went."""
-    if type(frame) is Pong:
-        return  # a sign of life; costs nothing
+    if type(frame) is Pong and connection.pinged is not None:
+        connection.pinged = None  # the sign of life that was asked for; costs nothing
+        return
     await connection.spend()
     try:
         await _do(server, connection, frame)
@@ -78,6 +79,10 @@ async def _hello(server: Server, connection: Connection, frame: Hello) -> None:
     raise HelloFirst("hello was said already; it comes first and once")
 
 
+async def _pong(server: Server, connection: Connection, frame: Pong) -> None:
+    """Nobody asked for it; like every command it has its price."""
+
+
 async def _ping(server: Server, connection: Connection, frame: Ping) -> None:
     connection.say(Pong())
 
@@ -101,4 +106,5 @@ HANDLERS: dict[type[Command], Handler] = {
     Chat: talk.chat,
     Relay: talk.relay,
     Ping: _ping,
+    Pong: _pong,
 }

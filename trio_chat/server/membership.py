@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -28,14 +30,13 @@ AWAY_SIZE = 256  # characters
 async def join(server: Server, connection: Connection, frame: Join) -> None:
     name, people = await _joinable(server, connection, frame.room)
     key = names.key(name)
-    present = connection.cursors.get(key)
-    if present is not None:
-        present.room.leave(connection)
-    elif len(connection.cursors) >= server.limits.rooms_per_connection:
+    full = len(connection.cursors) >= server.limits.rooms_per_connection
+    if full and key not in connection.cursors:
         raise TooMany("too many rooms on one connection; leave another first")
     if people:
         await ensure_room(server.store, name, time.time(), people=people)
     async with server.rooms.hold(name) as room:
+        room.leave(connection)  # who is in it already enters anew
         arrival = Arrival(Cursor(room, connection), frame.after, frame.id)
         try:
             await room.inbox.send(arrival)
@@ -77,34 +78,28 @@ async def create(server: Server, connection: Connection, frame: Create) -> None:
 async def away(server: Server, connection: Connection, frame: Away) -> None:
     check_length(frame.text or "", AWAY_SIZE, "an away text")
     connection.away = frame.text
-    for cursor in connection.cursors.values():
-        room = cursor.room
-        room.roster.update(connection.device, away=frame.text)
-        if not room.roster.large:
-            room.cast(
-                AwayChanged(
-                    room=room.name,
-                    user=connection.identity.user,
-                    device=connection.device,
-                    text=frame.text,
-                )
-            )
+    await _show(connection, partial(AwayChanged, text=frame.text), away=frame.text)
     connection.say(Ok(id=frame.id))
 
 
 async def nick(server: Server, connection: Connection, frame: Nick) -> None:
     check_length(frame.nick or "", NICK_SIZE, "a nick")
     connection.nick = frame.nick
-    for cursor in connection.cursors.values():
-        room = cursor.room
-        room.roster.update(connection.device, nick=frame.nick)
-        if not room.roster.large:
-            room.cast(
-                NickChanged(
-                    room=room.name,
-                    user=connection.identity.user,
-                    device=connection.device,
-                    nick=frame.nick,
-                )
-            )
+    await _show(connection, partial(NickChanged, nick=frame.nick), nick=frame.nick)
     connection.say(Ok(id=frame.id))
+
+
+async def _show(
+    connection: Connection,
+    frame: Callable[..., AwayChanged | NickChanged],
+    **changes: str | None,
+) -> None:
+    """Show a change in all rooms; there may be many, so others get turns between them."""
+    user, device = connection.identity.user, connection.device
+    for cursor in list(connection.cursors.values()):
+        room = cursor.room
+        if connection in room.cursors:
+            room.roster.update(device, **changes)
+            if not room.roster.large:
+                room.cast(frame(room=room.name, user=user, device=device))
+        await trio.lowlevel.checkpoint()

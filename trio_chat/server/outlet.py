@@ -7,15 +7,20 @@ everything. A peer that stops reading costs what the kernel did not take and one
 
 from __future__ import annotations
 
+import logging
+
 import trio
 
 from trio_chat import names
+from trio_chat.errors import StoreError
 from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import Event
 from trio_chat.server.cursor import Cursor
 from trio_chat.transport import Wire
 
 __all__ = ["Outlet"]
+
+log = logging.getLogger("trio_chat.server")
 
 
 class Outlet:
@@ -89,6 +94,9 @@ class Outlet:
                         break  # and nothing has happened since it looked
             except trio.BrokenResourceError:
                 self.scope.cancel()  # the reader finds out as well; be sure
+            except StoreError as error:
+                log.error("connection %d: cannot read on: %s", self.id, error)
+                self.scope.cancel()  # the peer comes back and resumes where it is now
         self._pump = None
 
     def _pay(self) -> None:
@@ -104,8 +112,10 @@ class Outlet:
 
         When the answer is no, nothing was awaited since the last look at any room.
         """
-        for cursor in self.cursors.values():
+        for key, cursor in self.cursors.items():
             if cursor.lags:
+                # It is the last one to be looked at next time: a busy room starves no other.
+                self.cursors[key] = self.cursors.pop(key)
                 await self._advance_room(cursor)
                 return True
         for cursor in self.cursors.values():

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_chat.errors import StoreError
+from trio_chat.limits import Limits
 from trio_chat.protocol.frames import Ping
+from trio_chat.server.room import FAIRNESS
 
 if TYPE_CHECKING:
+    from trio_chat.server.connection import Connection
     from trio_chat.server.server import Server
 
 __all__ = ["expire_history", "keep_pulse", "watch_revocations", "write_down_people"]
@@ -33,7 +36,10 @@ async def keep_pulse(server: Server) -> None:
     while True:
         await trio.sleep(TICK)
         now = trio.current_time()
-        _beat(server, now)
+        for number, connection in enumerate(list(server.connections), 1):
+            _beat(connection, server.limits, now)
+            if number % FAIRNESS == 0:
+                await trio.lowlevel.checkpoint()
         for room in server.rooms:
             if (count := room.roster.tell_count()) is not None:
                 room.cast(count)
@@ -43,22 +49,22 @@ async def keep_pulse(server: Server) -> None:
         await write_down_people(server)
 
 
-def _beat(server: Server, now: float) -> None:
-    limits = server.limits
-    for connection in list(server.connections):
-        silent = now - connection.heard
-        if silent < limits.heartbeat_interval:
-            continue
-        if connection.wire.blocked or connection.delayed:
-            # Not its fault; the kernel decides (TCP_USER_TIMEOUT). But whoever is behind
-            # for longer than anything is kept will never catch up.
-            if silent > limits.retention:
-                connection.end("behind for too long")
-        elif silent > limits.heartbeat_timeout:
-            connection.end("silent")
-        elif not connection.pinged:
-            connection.pinged = True
-            connection.say(Ping())
+def _beat(connection: Connection, limits: Limits, now: float) -> None:
+    """Ask, end, or leave alone. Whoever is asked has time to answer, however long it was silent."""
+    silent = now - connection.heard
+    if connection.wire.blocked or connection.busy:
+        # Not its fault; the kernel decides (TCP_USER_TIMEOUT). But whoever is behind
+        # for longer than anything is kept will never catch up.
+        connection.pinged = None
+        if silent > limits.retention:
+            connection.end("behind for too long")
+    elif silent < limits.heartbeat_interval:
+        connection.pinged = None
+    elif connection.pinged is None:
+        connection.pinged = now
+        connection.say(Ping())
+    elif now - connection.pinged > limits.heartbeat_timeout - limits.heartbeat_interval:
+        connection.end("silent")
 
 
 async def write_down_people(server: Server) -> None:
@@ -97,11 +103,11 @@ async def expire_history(server: Server) -> None:
     """Delete what is older than retention, at start and every hour."""
     while True:
         try:
-            for room_id, first in await server.store.expire(time.time() - server.limits.retention):
-                for room in server.rooms:
-                    if room.id == room_id:
-                        room.first = first
-                        room.drop_tail()
+            firsts = dict(await server.store.expire(time.time() - server.limits.retention))
+            for room in server.rooms:
+                if room.id in firsts:
+                    room.first = firsts[room.id]
+                    room.drop_tail()
         except StoreError as error:
             log.error("cannot delete old history: %s", error)
         await trio.sleep(EXPIRE)

@@ -198,7 +198,7 @@ class Room:
                 connection.catch_up()
 
     def _say_joined(self, cursor: Cursor, ident: str | None) -> None:
-        members = list(self.roster.members.values())
+        roster = self.roster
         cursor.connection.say(
             Joined(
                 room=self.name,
@@ -209,8 +209,8 @@ class Room:
                 first=self.first,
                 seq=self.ledger.seq,
                 n=self.ledger.counters.get(cursor.connection.device, 0),
-                count=len(members),
-                members=None if self.roster.large else members,
+                count=len(roster.members),
+                members=None if roster.large else list(roster.members.values()),
                 id=ident,
             )
         )
@@ -255,8 +255,9 @@ class Room:
 
     def roster_now(self) -> Users:
         """Return the roster for somebody who missed some of it."""
-        members = list(self.roster.members.values())
-        return Users(room=self.name, count=len(members), users=[] if self.roster.large else members)
+        roster = self.roster
+        members = [] if roster.large else list(roster.members.values())
+        return Users(room=self.name, count=len(roster.members), users=members)
 
     # --- the log, read back -------------------------------------------------------------
 

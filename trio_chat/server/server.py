@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from contextlib import suppress
 
 import attrs
 import trio
@@ -32,7 +31,7 @@ from trio_chat.server.pulse import (
 from trio_chat.server.revocation import Revocations
 from trio_chat.server.room import Room
 from trio_chat.server.rooms import Rooms, ensure_room
-from trio_chat.store import Conflict, Store, load_or_make_key, open_store
+from trio_chat.store import Store, load_or_make_key, open_store
 from trio_chat.tls import TappedContext, server_context
 
 __all__ = ["Server", "Statistics", "serve"]
@@ -255,8 +254,7 @@ class Server:
                 nursery.start_soon(self._remember, person, name)
 
     async def _remember(self, person: names.Key, name: str) -> None:
-        with suppress(Conflict):  # known from an earlier run
-            await self.store.put(f"person:{person}", name.encode(), rev=None)
+        await self.store.put(f"person:{person}", name.encode(), rev=None)
         self._newcomers.pop(person, None)
 
     def _tell_absent(self, room: Room) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from trio_chat.errors import ChatError
-from trio_chat.text import safe
+from trio_chat.text import safe, safe_lines
 from trio_chat.ui import render
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ def parse(line: str) -> Words | Call:
     """
     if "\n" in line:
         return Words(line)
-    if line.startswith("//"):
-        return Words(line[1:])
     word, _, rest = line.strip().partition(" ")
+    if word.startswith("//"):
+        return Words(line.replace("/", "", 1))
     command = find(word)
     if command is None:
-        if line.startswith("/"):
+        if word.startswith("/"):  # also behind blanks: it may hold a password
             raise _unknown(word)
         return Words(line)
     if not word.startswith("/") and rest and not command.arguments:
@@ -181,7 +181,7 @@ async def _topic(core: Core, text: str | None) -> None:
         await room.set_topic(text)
         return
     topic = f"the topic of {room.name} is: {room.topic}" if room.topic else "there is no topic"
-    await core.show(*render.result(topic))
+    await core.show(*render.result(safe(topic)))
 
 
 async def _away(core: Core, text: str | None) -> None:
@@ -202,10 +202,11 @@ async def _whois(core: Core, user: str) -> None:
 async def _fp(core: Core, user: str | None) -> None:
     if user is not None:
         found = await core.client.whois(user.removeprefix("@"))
+        name = safe(found.user, 64)
         if not found.fingerprints:
-            await core.show(*render.result(f"{found.user} is not here now"))
+            await core.show(*render.result(f"{name} is not here now"))
         for digest in found.fingerprints:
-            await core.show(*render.result(f"{found.user}  {render.fingerprint(digest)}"))
+            await core.show(*render.result(f"{name}  {render.fingerprint(digest)}"))
         return
     await core.show(
         *render.result(f"you, {core.client.user}  {render.fingerprint(core.fingerprint)}"),
@@ -215,7 +216,8 @@ async def _fp(core: Core, user: str | None) -> None:
 
 async def _server(core: Core, text: str) -> None:
     answer = await core.client.ask_server(text)
-    await core.show(*render.result(f"the server: {answer}"))
+    for line in safe_lines(answer):
+        await core.show(*render.result(f"the server: {line}"))
 
 
 async def _nick(core: Core, name: str | None) -> None:

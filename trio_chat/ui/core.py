@@ -6,7 +6,7 @@ API and the command table, and no terminal, no file descriptors, no prompt_toolk
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, Protocol
 
@@ -15,7 +15,7 @@ import trio
 
 from trio_chat import names
 from trio_chat.client import Client, Room, RoomClosed
-from trio_chat.errors import ChatError, Disconnected
+from trio_chat.errors import ChatError, ConfigError, Disconnected
 from trio_chat.protocol.frames import RoomInfo
 from trio_chat.text import SafeText, safe
 from trio_chat.ui import commands, render
@@ -28,7 +28,7 @@ SAVE_INTERVAL = 30.0  # seconds between two writings of the cursors
 ECHO_TIMEOUT = 1.0  # seconds for what is acknowledged to be shown as well, before leaving
 DEFAULT_ROOM = "lobby"
 
-Form = Literal["action", "notice"] | None
+Form = Literal["action", "notice"]
 
 
 class Face(Protocol):
@@ -83,8 +83,8 @@ class Core:
     _acknowledged: dict[str, int] = attrs.field(factory=dict)  # room -> our newest entry
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _waiting: trio.CancelScope | None = None
-    _outbox: trio.MemorySendChannel[tuple[Room, str, Form]] = attrs.field(init=False)
-    _to_send: trio.MemoryReceiveChannel[tuple[Room, str, Form]] = attrs.field(init=False)
+    _outbox: trio.MemorySendChannel[tuple[Room, str, Form | None]] = attrs.field(init=False)
+    _to_send: trio.MemoryReceiveChannel[tuple[Room, str, Form | None]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._outbox, self._to_send = trio.open_memory_channel(1000)
@@ -118,12 +118,7 @@ class Core:
         listed = await self.client.list_rooms()
         self.remember_rooms(listed)
         for room in rooms or self._default_rooms():
-            try:
-                await self.enter(room)
-            except ChatError as problem:
-                if self.strict:
-                    raise
-                await self.show(*render.error(problem, "/rooms lists those there are"))
+            await self._try(partial(self.enter, room), "/rooms lists those there are")
         first = self._joined(rooms[0]) if rooms else None
         if first is not None:
             self._open(first.name)
@@ -133,8 +128,8 @@ class Core:
             await self.show(*render.notice("you are in no room: /join ROOM enters one"))
         for info in listed:
             if info.user is not None and info.seq > (self.cursors.get(info.room) or 0):
-                join = partial(self.client.direct, info.user)
-                await self.transcript.catch_up(info.room, join)
+                join = partial(self.client.join, info.room)
+                await self._try(partial(self.transcript.catch_up, info.room, join))
 
     def close(self) -> int:
         """Keep the cursors; return how many messages were not acknowledged.
@@ -254,11 +249,15 @@ class Core:
         """Keep the names of rooms for completion."""
         self._listed = tuple(info.room for info in found)
 
-    async def say(self, room: Room, text: str, *, form: Form = None) -> None:
+    async def say(self, room: Room, text: str, *, form: Form | None = None) -> None:
         """Queue words for a room; they are shown when they come back, acknowledged."""
         self._unsent += 1
         self.face.refresh()
-        await self._outbox.send((room, text, form))
+        try:
+            await self._outbox.send((room, text, form))
+        except trio.Cancelled:
+            self._unsent -= 1
+            raise
 
     async def enter(self, name: str) -> None:
         """Enter a room and open it; one that is joined already is just opened."""
@@ -297,11 +296,16 @@ class Core:
         return [room for room in rooms if names.key(room) == DEFAULT_ROOM]
 
     def _joined(self, name: str) -> Room | None:
-        key = names.key(name)
-        for room in self.client.rooms.values():
-            if names.key(room.name) == key:
-                return room
-        return None
+        return self.client.rooms.get(names.key(name))
+
+    async def _try(self, enter: Callable[[], Awaitable[None]], hint: str = "") -> None:
+        """Enter a room at the start; the others are entered though one refuses."""
+        try:
+            await enter()
+        except ChatError as problem:
+            if self.strict:
+                raise
+            await self.show(*render.error(problem, hint))
 
     def _open(self, name: str | None) -> None:
         self.room_name = name
@@ -339,4 +343,7 @@ class Core:
     async def _save_now_and_then(self) -> None:
         while True:
             await trio.sleep(SAVE_INTERVAL)
-            self.cursors.save()
+            try:
+                self.cursors.save()
+            except ConfigError as problem:  # no reason to end a conversation
+                await self.show(*render.error(problem))

@@ -114,9 +114,8 @@ class PromptFace:
         self._wake.set()
 
     def refresh(self) -> None:
-        """Draw the status line anew."""
-        if self._prompt is not None:
-            self._prompt.app.invalidate()
+        """Draw the status line anew, with the next batch of lines."""
+        self._wake.set()
 
     def clear(self) -> None:
         """Clear the screen; the scrollback stays the terminal's."""
@@ -181,7 +180,8 @@ class PromptFace:
         ask = partial(self._prompt.prompt_async, set_exception_handler=False)
         while True:
             try:
-                return (await hosted.aio(ask)).rstrip("\n")
+                line = (await hosted.aio(ask)).rstrip("\n")
+                return line.encode(errors="replace").decode()  # of keys that were no UTF-8
             except KeyboardInterrupt:
                 if core.give_up():
                     continue
@@ -206,6 +206,8 @@ class PromptFace:
                 await run_in_terminal(partial(self._print_now, lines))
             finally:
                 self._quiet = False
+        elif self._prompt is not None:
+            self._prompt.app.invalidate()  # a printed batch has drawn it already
 
     def print_rest(self) -> None:
         """Print what still waits, after the last prompt is gone."""

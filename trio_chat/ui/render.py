@@ -159,8 +159,8 @@ def render(event: object, reader: Reader) -> list[Line]:
 
 
 def notice(text: str) -> list[Line]:
-    """Return talk to the user."""
-    return [Line("talk", (("notice", SafeText(f"-- {line}")),)) for line in safe_lines(text)]
+    """Return talk to the user, in one line: a topic or a reason must not forge another."""
+    return [Line("talk", (("notice", safe(f"-- {text}")),))]
 
 
 def result(text: str) -> list[Line]:
@@ -229,7 +229,7 @@ def rooms(found: Iterable[RoomInfo], reader: Reader, joined: Iterable[str]) -> l
 def person(found: Person, reader: Reader) -> list[Line]:
     """Return who somebody is: presence, devices and the fingerprints of their keys."""
     if not found.here:
-        lines = result(f"{found.user} is not here now")
+        lines = result(f"{safe(found.user, 64)} is not here now")
     else:
         lines = users(found.here, reader, "of that name here")[1:]
     for digest in found.fingerprints:

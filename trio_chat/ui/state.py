@@ -96,7 +96,7 @@ def _load(path: Path) -> dict[str, dict[str, dict[str, int]]]:
         return {}
     return {
         log: {
-            user: {room: seq for room, seq in rooms.items() if isinstance(seq, int)}
+            user: {room: seq for room, seq in rooms.items() if type(seq) is int and seq >= 0}
             for user, rooms in people.items()
             if isinstance(rooms, dict)
         }

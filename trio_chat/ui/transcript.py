@@ -100,6 +100,7 @@ class Transcript:
             if announce is not None:
                 await announce(room)
             await self._show_past(view, room)
+            await self._show_held(view)
         except ChatError:
             if fresh:
                 self._views.pop(names.key(name), None)
@@ -108,8 +109,7 @@ class Transcript:
             # What came in the meantime is shown also when the fetching was given up: short,
             # because it only waits for the screen.
             with trio.move_on_after(SCREEN_TIMEOUT, shield=True):
-                while view.held:
-                    await self._show_entry(view, view.held.pop(0))
+                await self._show_held(view)
             view.held = None
 
     async def take(self, event: object) -> None:
@@ -184,6 +184,10 @@ class Transcript:
             await self._show_entry(view, entry, past=True)
         view.shown = max(view.shown, newest)
         self.cursors.set(room.name, view.shown)
+
+    async def _show_held(self, view: _View) -> None:
+        while view.held:
+            await self._show_entry(view, view.held.pop(0))
 
     def _view(self, name: str) -> _View:
         key = names.key(name)

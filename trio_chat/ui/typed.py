@@ -5,6 +5,7 @@ May know prompt_toolkit, no chat.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from prompt_toolkit.history import FileHistory
@@ -16,7 +17,7 @@ from trio_chat.text import safe
 
 __all__ = ["CellSafe", "SecretlessHistory", "cell", "open_history"]
 
-_SECRET = ("/register", "/login", "/passphrase")
+_SECRET = re.compile(r"\s*/(register|login|passphrase|(join|create)\s+\S+\s+\S)", re.IGNORECASE)
 
 
 class SecretlessHistory(FileHistory):
@@ -24,7 +25,7 @@ class SecretlessHistory(FileHistory):
 
     def append_string(self, string: str) -> None:
         """Keep a line, in memory and in the file, unless it may hold a secret."""
-        if not string.lstrip().casefold().startswith(_SECRET):
+        if not _SECRET.match(string):
             super().append_string(string)
 
 
