@@ -47,6 +47,14 @@ def test_a_pin_trusts_no_authority_at_all(people: People) -> None:
     assert context.get_ca_certs() == []
 
 
+@pytest.mark.parametrize("pin", ["", "00", "x" * 64, "\u0660" * 64, "00" * 33])
+def test_a_pin_is_a_sha_256(people: People, pin: str) -> None:
+    alice = people.certificate("alice")
+    assert alice.key is not None
+    with pytest.raises(ConfigError, match="64 hexadecimal digits"):
+        client_context(alice.crt, alice.key, ca=people.ca, pin=pin)
+
+
 def test_without_authority_or_pin_there_is_no_context(people: People) -> None:
     alice = people.certificate("alice")
     assert alice.key is not None

@@ -7,6 +7,7 @@ sockets are transport.py's.
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from pathlib import Path
 
@@ -86,6 +87,11 @@ def client_context(
     _set_up(context, cert, key, passphrase)
     context.check_hostname = False  # `check_server` does, and says what it found
     if pin is not None:
+        if not re.fullmatch("[0-9a-f]{64}", _digits(pin)):
+            raise ConfigError(
+                "the pin is no SHA-256: it has 64 hexadecimal digits",
+                hint="`trio-chat pki show server.crt` prints it",
+            )
         context.verify_mode = ssl.CERT_NONE
     elif ca is not None:
         _trust(context, ca)
@@ -110,7 +116,7 @@ def check_server(der: bytes, host: str, *, pin: str | None = None) -> None:
     certificate = x509.load_der_x509_certificate(der)
     fingerprint = key_fingerprint(certificate)
     if pin is not None:
-        if fingerprint != pin.replace(":", "").replace(" ", "").lower():
+        if fingerprint != _digits(pin):
             raise NotTrusted(
                 f"the server's key is {fingerprint}, not the pinned one",
                 hint="ask its owner, by another way, which is right",
@@ -126,6 +132,11 @@ def check_server(der: bytes, host: str, *, pin: str | None = None) -> None:
             f"the server's certificate is not for {host}",
             hint="connect by a name in it, or --pin its key as `trio-chat pki show` prints it",
         )
+
+
+def _digits(pin: str) -> str:
+    """Return a pin as it is compared: people write it in groups and in capitals."""
+    return pin.replace(":", "").replace(" ", "").lower()
 
 
 def _set_up(context: ssl.SSLContext, cert: Path, key: Path, passphrase: bytes | None) -> None:

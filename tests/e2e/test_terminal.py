@@ -57,7 +57,10 @@ class Terminal:
                     child.send(data)
 
         screen = Screen(COLUMNS, ROWS, history=10_000)
-        before = termios.tcgetattr(child.child_fd)
+        ours, theirs = os.openpty()  # what every terminal starts with; this one may have changed
+        before = termios.tcgetattr(ours)
+        os.close(ours)
+        os.close(theirs)
         return cls(child, screen, pyte.ByteStream(screen), before)
 
     @property
@@ -396,7 +399,7 @@ def test_a_dumb_terminal_gets_plain_lines(start: Start) -> None:
 def test_a_terminal_that_goes_away_takes_the_program_with_it(start: Start) -> None:
     terminal = start.join("alice")
     pid = terminal.child.pid
-    os.close(terminal.child.child_fd)
+    terminal.child.ptyproc.fileobj.close()  # not the number, which others may get then
     end = time.monotonic() + PATIENCE
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() < end, "the program goes on without a terminal"
