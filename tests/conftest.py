@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import trio
 
@@ -18,6 +19,13 @@ from trio_chat.server import Server, ServerConfig, serve
 
 Serve = Callable[..., Awaitable[Server]]
 """What the fixture `run_server` is."""
+
+
+# What is slow here is the machine: speed is measured by benchmarks, not by tests.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
