@@ -7,7 +7,7 @@ import pytest
 
 from tests.people import People
 from trio_chat.cli import join
-from trio_chat.errors import ConfigError
+from trio_chat.errors import ConfigError, Unreachable
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -65,8 +65,19 @@ def test_a_certificate_that_is_none_is_said_to_be(people: People, tmp_path: Path
     path = tmp_path / "alice.crt"
     path.write_text("nonsense")
     words = ["localhost:1", "--cert", str(path), "--key", str(issued.key)]
-    with pytest.raises(ConfigError, match="is no certificate in PEM"):
+    with pytest.raises(ConfigError, match="no certificate in PEM"):
         join.run(options(*words))
+
+
+@pytest.mark.parametrize(("days", "warned"), [(13, True), (15, False)])
+def test_a_certificate_that_ends_soon_is_told_of(
+    own_people: People, capfd: pytest.CaptureFixture[str], days: int, warned: bool
+) -> None:
+    issued = own_people.authority.issue_client("alice", days=days)
+    words = ["localhost:1", "--cert", str(issued.crt), "--key", str(issued.key), "--plain"]
+    with pytest.raises(Unreachable):
+        join.run(options(*words))
+    assert ("your certificate ends in 12 days" in capfd.readouterr().err) == warned
 
 
 def test_standard_input_is_not_both_passphrase_and_lines(people: People) -> None:

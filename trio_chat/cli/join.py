@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from trio_chat.cli.help import arguments
 from trio_chat.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from trio_chat.address import Address
 
 __all__ = [
@@ -26,6 +29,8 @@ __all__ = [
 
 USAGE = "trio-chat join HOST:PORT --cert FILE --key FILE [ARGUMENTS]"
 SUMMARY = "enter a room and chat, in the terminal"
+
+WARN_DAYS = 14  # before one's own certificate ends
 
 EPILOG = """\
 examples:
@@ -123,17 +128,20 @@ def run(options: argparse.Namespace) -> int:
             hint="--passphrase-file FILE",
         )
     cert, key, passphrase = credentials(options)
-    fingerprint = _fingerprint(cert)
 
     from trio_chat.client import connect
+    from trio_chat.identity import key_fingerprint
+    from trio_chat.pki import read_certificate
     from trio_chat.ui.state import state_folder
 
+    certificate = read_certificate(cert)
+    _warn_of_the_end(cert, certificate)
     connecting = connect(
         where, cert=cert, key=key, ca=options.ca, pin=options.pin, passphrase=passphrase
     )
     return Conversation(
         connecting=connecting,
-        fingerprint=fingerprint,
+        fingerprint=key_fingerprint(certificate),
         rooms=options.room,
         folder=state_folder(),
         colour=options.color,
@@ -141,15 +149,14 @@ def run(options: argparse.Namespace) -> int:
     ).run(plain=not talk)
 
 
-def _fingerprint(cert: Path) -> str:
-    """Return the fingerprint of the certificate's key, for `/fp`."""
-    from cryptography import x509
+def _warn_of_the_end(path: Path, certificate: Certificate) -> None:
+    """Say in time that one will need another certificate."""
+    import datetime as dt
 
-    from trio_chat.identity import key_fingerprint
-
-    try:
-        return key_fingerprint(x509.load_pem_x509_certificate(cert.read_bytes()))
-    except OSError as error:
-        raise ConfigError(f"cannot read {cert}: {error.strerror}") from None
-    except ValueError:
-        raise ConfigError(f"{cert} is no certificate in PEM") from None
+    left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
+    if dt.timedelta(0) < left < dt.timedelta(days=WARN_DAYS):
+        print(
+            f"trio-chat: warning: your certificate ends in {left.days} days\n"
+            f"trio-chat: hint: where its CA is: trio-chat pki renew {path}",
+            file=sys.stderr,
+        )
