@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -139,3 +140,20 @@ def test_a_device_id_is_ascii_letters_and_digits(device: str) -> None:
 def test_no_other_device_id(device: str) -> None:
     with pytest.raises(BadName):
         names.check_device(device)
+
+
+def test_a_text_that_is_no_name_costs_no_time() -> None:
+    # NFC sorts the marks after a letter: seconds for what fits into one frame.
+    hostile = "a" + "\u0301\u0327" * 40_000
+    started = time.perf_counter()
+    with pytest.raises(BadName):
+        names.check_name(hostile)
+    assert names.key(hostile) == hostile
+    assert time.perf_counter() - started < 0.5
+
+
+def test_every_spelling_of_the_longest_names_has_the_same_key() -> None:
+    longest = "\u1f82" * 32  # four code points each where it is taken apart
+    room = names.direct_room(longest, longest)
+    assert names.key(unicodedata.normalize("NFD", room)) == names.key(room)
+    assert names.check_name(unicodedata.normalize("NFD", longest)) == longest

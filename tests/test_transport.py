@@ -316,3 +316,72 @@ async def test_a_closed_wire_leaves_nothing_for_the_cycle_collector(
     finally:
         gc.enable()
         client.close()
+
+
+async def test_what_comes_after_the_close_is_not_waited_for(
+    accept: Accept, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, peer = await shaken(accept, people)
+    calls = 0
+    read_on = wire._read
+
+    def counted(size: int) -> bytes:
+        nonlocal calls
+        calls += 1
+        assert calls < 10, "reads on after the end"
+        return read_on(size)
+
+    wire._read = counted  # type: ignore[method-assign, assignment]
+    sent: list[bytes] = []
+
+    async def keep(data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        sent.append(bytes(data))
+
+    sock = peer.transport_stream.socket
+    with monkeypatch.context() as patched:  # one packet: text, close_notify, garbage
+        patched.setattr(peer.transport_stream, "send_all", keep)
+        await peer.send_all(b"last words\n")
+        with trio.move_on_after(0.05):
+            await peer.unwrap()
+    await sock.send(b"".join(sent) + b"garbage" * 10)
+    with trio.fail_after(5):
+        assert await wire.receive() == b"last words\n"
+        assert await wire.receive() == b""
+    sock.close()
+
+
+async def test_who_asks_for_new_keys_and_reads_nothing_is_given_up(
+    accept: Accept, people: People
+) -> None:
+    wire, peer = await shaken(accept, people, buffer=4096)
+    wire.write(b"x" * MB * 4)
+    assert wire.blocked
+    for _ in range(3):
+        wire._outgoing.write(b"y" * 30_000)  # what TLS would answer
+        wire.flush()
+    with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+        await wire.receive()
+    assert wire.dead
+    drop(peer)
+
+
+async def test_a_long_write_leaves_no_large_buffer_behind(accept: Accept, people: People) -> None:
+    wire, peer = await shaken(accept, people)
+    largest = 0
+    encrypt = wire._write
+
+    def watched(data: bytes) -> int:
+        nonlocal largest
+        written = encrypt(data)
+        largest = max(largest, wire._outgoing.pending)
+        return written
+
+    wire._write = watched  # type: ignore[method-assign, assignment]
+    data = bytes(range(256)) * 1024
+    wire.write(data)
+    assert largest < 20_000  # the memory of a BIO only ever grows
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.drain)
+        assert await read(peer, len(data)) == data
+    drop(peer)

@@ -216,7 +216,7 @@ async def stop_reading(
     daemon: StartDaemon, people: People, enter: Connect, *, enough: Callable[[int, float], bool]
 ) -> None:
     """`slow` reads nothing until `enough(messages, seconds)`; the others talk on."""
-    running = await daemon()
+    running = await daemon(limits={"heartbeat_interval": 600})  # these peers answer no ping
     alice, bob = await enter(running, "alice"), await enter(running, "bob")
     await alice.until("entered", count=2)
     text = "x" * 60_000

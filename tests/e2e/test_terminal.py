@@ -356,6 +356,7 @@ def test_a_connection_that_ends_for_good_ends_the_program(
     assert "revoked" in terminal.text
 
 
+@pytest.mark.skipif(not Path("/bin/bash").exists(), reason="no bash here")
 def test_ctrl_z_gives_the_terminal_back_and_fg_returns(start: Start) -> None:
     terminal = Terminal.start("/bin/bash", "--norc", "--noprofile", **start.environment, PS1="$ ")
     terminal.until("$")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ def authority(ca: Path, now: datetime) -> Authority:
 @pytest.fixture
 def openssl() -> Callable[..., str]:
     """Run `openssl` and return all that it says; fail if it fails."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
 
     def run(*words: str | Path) -> str:
         done = subprocess.run(

@@ -25,6 +25,8 @@ from trio_chat.pki import (
 )
 from trio_chat.pki.keys import load_key
 
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
+
 PKI = Path(__file__).parents[2] / "pki"
 Openssl = Callable[..., str]
 

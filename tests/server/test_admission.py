@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 
 from trio_chat.limits import Limits
 from trio_chat.server.admission import Admission
@@ -68,3 +69,14 @@ def test_failures_are_forgotten_after_the_window() -> None:
     assert door.failures("bad", 1000.0) == door.failures("other", 1000.0) == 0
     assert door._failures == {}
     assert door._single == {}
+
+
+def test_failures_of_only_so_many_addresses_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trio_chat.server.admission.ADDRESSES", 3)
+    door = admission(failures_per_address=1)
+    for number in range(10):
+        door.fail(str(number), 0.0)
+        door.slots_for(str(number), 0.0)
+    assert list(door._failures) == list(door._single) == ["7", "8", "9"]

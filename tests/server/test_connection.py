@@ -6,6 +6,7 @@ import json
 
 import pytest
 import trio
+import trio.testing
 
 from tests.conftest import Serve
 from tests.peer import Connect
@@ -60,7 +61,7 @@ async def test_another_protocol_ends_the_connection_in_words(server: Server, dia
     assert "1" in frame["text"]
 
 
-@pytest.mark.parametrize("device", ["", "a b", "ä", "../x", "a.b", "a\n"])
+@pytest.mark.parametrize("device", ["", "a b", "ä", "../x", "a.b", "a\n", "x" * 33])
 async def test_a_device_id_is_letters_and_digits(
     server: Server, dial: Connect, device: str
 ) -> None:
@@ -88,6 +89,13 @@ async def test_unknown_fields_are_ignored(server: Server, enter: Connect) -> Non
     assert "colour" not in message
 
 
+async def test_how_many_malformed_lines_is_configured(run_server: Serve, enter: Connect) -> None:
+    server = await run_server(bad_frames=2)
+    peer = await enter(server, "alice")
+    await peer.write(b"what?\n" * 3)
+    assert [frame["type"] for frame in await peer.rest()] == ["error", "error", "closing"]
+
+
 async def test_five_malformed_lines_in_a_minute_end_the_connection(
     server: Server, enter: Connect
 ) -> None:
@@ -100,6 +108,13 @@ async def test_five_malformed_lines_in_a_minute_end_the_connection(
     await peer.expect("error", code="bad-frame")
     await peer.expect("closing", reason="bad-frames")
     assert await peer.rest() == []
+
+
+async def test_before_hello_unknown_types_count_as_malformed(server: Server, dial: Connect) -> None:
+    peer = await dial(server, "alice")
+    await peer.write(b'{"type":"from-the-future"}\n' * 1000)
+    frames = await peer.rest()
+    assert [frame["type"] for frame in frames] == ["error"] * 5 + ["closing"]
 
 
 async def test_nothing_counts_that_was_said_after_the_fifth(server: Server, enter: Connect) -> None:
@@ -168,6 +183,17 @@ async def test_unknown_types_count_as_input(run_server: Serve, enter: Connect) -
     assert trio.current_time() - started >= 19 / 100
 
 
+async def test_pongs_that_nobody_asked_for_count_as_input(
+    run_server: Serve, enter: Connect
+) -> None:
+    server = await run_server(input_burst=5, input_rate=100)
+    peer = await enter(server, "alice")
+    started = trio.current_time()
+    await peer.write(b'{"type":"pong"}\n' * 24)
+    await peer.quiet()
+    assert trio.current_time() - started >= 19 / 100
+
+
 async def test_bots_may_say_more_at_once(
     own_people: People, run_server: Serve, dial: Connect
 ) -> None:
@@ -183,6 +209,19 @@ async def test_bots_may_say_more_at_once(
     for _ in range(90):
         await bot.expect("pong")
     assert trio.current_time() - started < 5  # a person would have had to wait 88 s
+
+
+async def test_bots_have_a_limit_too(own_people: People, run_server: Serve, dial: Connect) -> None:
+    own_people.certificate("robot", bot=True)
+    server = await run_server(ca=own_people.ca, bot_input_burst=5, bot_input_rate=100)
+    bot = await dial(server, "robot", of=own_people)
+    await bot.hello()
+    started = trio.current_time()
+    for _ in range(25):
+        await bot.say("ping")
+    for _ in range(25):
+        await bot.expect("pong")
+    assert trio.current_time() - started >= 19 / 100
 
 
 async def test_the_admin_role_is_in_the_certificate(
@@ -278,6 +317,42 @@ async def test_a_handshake_that_stalls_is_ended(run_server: Serve) -> None:
             while await stream.receive_some():
                 pass
     assert server.statistics().unauthenticated == 0
+
+
+async def test_handshakes_wait_for_a_place_and_all_get_one(
+    run_server: Serve, dial: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await run_server(handshakes_at_once=1)
+    places = server.admission.slots
+    waiting = 0
+    acquire = trio.Semaphore.acquire
+
+    async def counted(self: trio.Semaphore) -> None:
+        nonlocal waiting
+        waiting = max(waiting, places.statistics().tasks_waiting + (places.value == 0))
+        await acquire(self)
+
+    monkeypatch.setattr(trio.Semaphore, "acquire", counted)
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(dial, server, f"user{number}")
+    await trio.testing.wait_all_tasks_blocked()
+    assert waiting >= 1
+    assert server.statistics().unauthenticated == 8
+    assert places.value == 1
+
+
+async def test_who_makes_room_is_gone_at_once(run_server: Serve) -> None:
+    server = await run_server(unauthenticated=1)
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", server.port) as first,
+        await trio.open_tcp_stream("127.0.0.1", server.port),
+    ):
+        with trio.fail_after(5):
+            assert await first.receive_some() == b""
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        names = [task.name for task in server.nursery.child_tasks]
+        assert len([name for name in names if name.startswith("connection")]) == 1
 
 
 async def test_who_is_silent_is_asked_and_then_given_up(

@@ -10,7 +10,7 @@ from tests.conftest import Serve
 from tests.peer import Connect, Peer
 from trio_chat.errors import StoreError
 from trio_chat.server import Server
-from trio_chat.store import Store
+from trio_chat.store import Batch, Store
 
 SMALL = 4096  # bytes of the kernel's memory for a slow reader
 
@@ -202,3 +202,71 @@ async def test_an_empty_room_leaves_memory_and_comes_back_as_it_was(
     joined = await alice.join("lobby", after=0)
     assert (joined["seq"], joined["n"]) == (1, 1)
     await alice.until("message", seq=1, text="x")
+
+
+async def test_a_log_that_cannot_be_read_ends_the_reader_alone(
+    server: Server, enter: Connect, dial: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await enter(server, "alice")
+    await alice.post("lobby", "x")
+    await alice.expect("message")
+    (room,) = server.rooms
+    room.drop_tail()
+
+    async def fail(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise StoreError("disk fault")
+
+    bob = await dial(server, "bob")
+    await bob.hello()
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "read_after", fail)
+        await bob.say("join", room="lobby", after=0)
+        assert "message" not in [frame["type"] for frame in await bob.rest()]
+    await alice.until("left", count=1)
+    bob = await enter(server, "bob", after=0)
+    await bob.expect("message", text="x")
+    await alice.until("entered")
+    await alice.quiet()
+
+
+async def test_rooms_are_read_on_in_turn(
+    run_server: Serve, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.server.room.ROW_SIZE", 1)
+    server = await run_server("busy", "other")
+    alice = await enter(server, "alice", "busy", "other")
+    for room in ("busy", "other"):
+        for number in range(3):
+            await alice.post(room, str(number))
+            await alice.until("message", room=room, text=str(number))
+    (connection,) = server.connections
+    for cursor in connection.cursors.values():
+        cursor.seq = 0
+    for _ in range(2):
+        assert await connection._advance()
+    assert [cursor.seq for cursor in connection.cursors.values()] == [1, 1]
+
+
+async def test_senders_wait_while_the_rooms_queue_is_full(
+    run_server: Serve, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await run_server(room_queue=3)
+    alice = await enter(server, "alice")
+    go = trio.Event()
+    append = Store.append
+
+    async def stuck(self: Store, batch: Batch) -> None:
+        await go.wait()
+        await append(self, batch)
+
+    monkeypatch.setattr(Store, "append", stuck)
+    for number in range(50):
+        await alice.post("lobby", str(number))
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    (room,) = server.rooms
+    assert room.inbox.statistics().current_buffer_used == 3
+    assert room.inbox.statistics().tasks_waiting_send == 1
+    go.set()
+    for number in range(50):
+        await alice.expect("message", seq=number + 1, n=number + 1, text=str(number))

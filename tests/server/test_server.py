@@ -18,6 +18,7 @@ from trio_chat.errors import ConfigError
 from trio_chat.identity import key_fingerprint
 from trio_chat.limits import Limits
 from trio_chat.server import Server, ServerConfig, serve
+from trio_chat.store import Store
 
 
 async def test_draining_tells_everybody_and_ends(
@@ -191,3 +192,25 @@ async def _talk(server: Server, people: People) -> None:
             await peer.post("lobby", "x")
     finally:
         peer.drop()
+
+
+async def test_draining_takes_no_longer_than_its_limit(
+    people: People, tmp_path: Path, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stuck(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Store, "append", stuck)
+    limits = Limits(drain_timeout=0.1)
+    config = ServerConfig(
+        ca=people.ca, db=tmp_path / "chat.db", port=0, rooms=("lobby",), limits=limits
+    )
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            server: Server = await nursery.start(serve, config)
+            peer = await enter(server, "alice")
+            await peer.post("lobby", "never written")
+            while server.rooms.active("lobby")._posted.statistics().current_buffer_used:  # type: ignore[union-attr]
+                await trio.lowlevel.checkpoint()
+            server.drain()
+            peer.drop()
