@@ -331,7 +331,7 @@ async def test_what_comes_after_the_close_is_not_waited_for(
         assert calls < 10, "reads on after the end"
         return read_on(size)
 
-    wire._read = counted  # type: ignore[method-assign, assignment]
+    wire._read = counted  # type: ignore[assignment]
     sent: list[bytes] = []
 
     async def keep(data: bytes) -> None:
@@ -377,7 +377,7 @@ async def test_a_long_write_leaves_no_large_buffer_behind(accept: Accept, people
         largest = max(largest, wire._outgoing.pending)
         return written
 
-    wire._write = watched  # type: ignore[method-assign, assignment]
+    wire._write = watched  # type: ignore[assignment]
     data = bytes(range(256)) * 1024
     wire.write(data)
     assert largest < 20_000  # the memory of a BIO only ever grows

@@ -34,6 +34,7 @@ ADMIN = "admin"
 BOT = "bot"
 # What `cryptography` and a percent-encoding that is no UTF-8 raise.
 _MALFORMED = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_NO_ROLES: frozenset[str] = frozenset()  # shared: most people have none
 _ROLE_UNITS = {"trio-chat admin": ADMIN, "trio-chat bot": BOT}
 
 
@@ -95,7 +96,8 @@ def _identity(certificate: x509.Certificate) -> Identity:
     units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
     return Identity(
         user=names.check_user(_unquoted(users[0]) if users else common[0]),
-        roles=frozenset(_ROLE_UNITS[unit.value] for unit in units if unit.value in _ROLE_UNITS),
+        roles=frozenset(_ROLE_UNITS[unit.value] for unit in units if unit.value in _ROLE_UNITS)
+        or _NO_ROLES,
         device_name=names.check_name(_unquoted(devices[0])) if devices else None,
         fingerprint=key_fingerprint(certificate),
         issuer=certificate.issuer.public_bytes(),

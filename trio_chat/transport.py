@@ -23,6 +23,7 @@ from trio_chat.tls import TappedContext
 __all__ = ["Slots", "Wire"]
 
 CHUNK = 65_536  # bytes taken from the kernel at once, for fairness
+RECORD = 16_384  # bytes encrypted at once; OpenSSL's buffer keeps the largest size it ever had
 UNREAD = 65_536  # bytes of TLS's own answers kept for a peer that asks on and does not read
 
 
@@ -100,6 +101,9 @@ class Wire(trio.abc.Stream):
 
     def write(self, data: bytes) -> None:
         """Encrypt `data` and hand it to the kernel. Must not be called while `blocked`."""
+        if len(data) > RECORD:
+            self._write_long(memoryview(data))
+            return
         try:
             self._write(data)
             ciphertext = self._outgoing.read()
@@ -111,6 +115,21 @@ class Wire(trio.abc.Stream):
             return
         if taken != len(ciphertext):
             self._block(ciphertext[taken:])
+
+    def _write_long(self, data: memoryview) -> None:
+        parts = []
+        try:
+            for start in range(0, len(data), RECORD):
+                self._write(data[start : start + RECORD])
+                parts.append(self._outgoing.read())
+            taken = _send_parts(self._sock, parts)
+        except BlockingIOError:
+            taken = 0
+        except (OSError, ssl.SSLError):
+            self.dead = True
+            return
+        if taken != sum(map(len, parts)):
+            self._block(b"".join(parts)[taken:])
 
     def flush(self) -> None:
         """Hand to the kernel what TLS itself has to say: alerts, key updates, close_notify."""
@@ -196,7 +215,7 @@ class Wire(trio.abc.Stream):
                 await self._slots.acquire()
                 self._in_slot = True
             try:
-                return self._sock.recv(CHUNK)
+                return self._sock.recv(RECORD)
             except BlockingIOError:
                 self._leave_slot()
             except OSError as error:
@@ -260,6 +279,13 @@ class Wire(trio.abc.Stream):
         if self._in_slot and self._slots is not None:
             self._in_slot = False
             self._slots.release()
+
+
+def _send_parts(sock: socket.socket, parts: list[bytes]) -> int:
+    """Send as many bytes as the kernel takes, at once; put together where it cannot do that."""
+    if hasattr(sock, "sendmsg"):
+        return sock.sendmsg(parts[:1024])  # IOV_MAX
+    return sock.send(b"".join(parts))
 
 
 def _nothing() -> None:

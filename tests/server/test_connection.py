@@ -319,6 +319,22 @@ async def test_a_handshake_that_stalls_is_ended(run_server: Serve) -> None:
     assert server.statistics().unauthenticated == 0
 
 
+async def test_only_who_shows_no_valid_certificate_counts_as_failed(
+    server: Server, dial: Connect
+) -> None:
+    failures = server.admission.failures
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    async with stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        while await stream.receive_some():
+            pass
+    assert failures("127.0.0.1", trio.current_time()) == 1
+    peer = await dial(server, "alice")
+    await peer.write(b"x" * 10_000)
+    await peer.rest()
+    assert failures("127.0.0.1", trio.current_time()) == 1
+
+
 async def test_handshakes_wait_for_a_place_and_all_get_one(
     run_server: Serve, dial: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from tests.conftest import Serve
 from tests.peer import Connect, Peer
 from trio_chat.errors import StoreError
 from trio_chat.server import Server
+from trio_chat.server.room import Room
 from trio_chat.store import Batch, Store
 
 SMALL = 4096  # bytes of the kernel's memory for a slow reader
@@ -178,7 +179,7 @@ async def test_history_ends_with_retention_and_numbers_go_on(
     for number in range(1, 6):
         await alice.post("lobby", f"secret {number}")
         await alice.expect("message", seq=number)
-    while (page := await alice.ask("history", room="lobby"))["first"] == 1:
+    while (page := await alice.ask("history", room="lobby"))["first"] < 6:
         assert page["seq"] == 5
         await trio.sleep(0.02)
     assert (page["first"], page["seq"], page["entries"]) == (6, 5, [])
@@ -248,19 +249,25 @@ async def test_rooms_are_read_on_in_turn(
     assert [cursor.seq for cursor in connection.cursors.values()] == [1, 1]
 
 
-async def test_senders_wait_while_the_rooms_queue_is_full(
-    run_server: Serve, enter: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = await run_server(room_queue=3)
-    alice = await enter(server, "alice")
-    go = trio.Event()
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
+    """The log takes nothing before this is set."""
+    event = trio.Event()
     append = Store.append
 
     async def stuck(self: Store, batch: Batch) -> None:
-        await go.wait()
+        await event.wait()
         await append(self, batch)
 
     monkeypatch.setattr(Store, "append", stuck)
+    return event
+
+
+async def test_senders_wait_while_the_rooms_queue_is_full(
+    run_server: Serve, enter: Connect, go: trio.Event
+) -> None:
+    server = await run_server(room_queue=3)
+    alice = await enter(server, "alice")
     for number in range(50):
         await alice.post("lobby", str(number))
     await trio.testing.wait_all_tasks_blocked(0.05)
@@ -270,3 +277,118 @@ async def test_senders_wait_while_the_rooms_queue_is_full(
     go.set()
     for number in range(50):
         await alice.expect("message", seq=number + 1, n=number + 1, text=str(number))
+
+
+async def test_who_leaves_while_the_log_is_read_gets_nothing_of_it(
+    server: Server, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await enter(server, "bob")
+    (room,) = server.rooms
+    (connection,) = server.connections
+    (cursor,) = connection.cursors.values()
+
+    async def read_on(self: Room, after: int) -> tuple[int, bytes]:
+        await trio.lowlevel.checkpoint()
+        room.leave(connection)
+        return after + 1, b'{"type":"message","text":"too late"}\n'
+
+    monkeypatch.setattr(Room, "read_on", read_on)
+    await connection._advance_room(cursor)
+    await bob.quiet()
+
+
+async def test_who_is_ended_while_joining_never_gets_in(
+    server: Server, enter: Connect, dial: Connect, go: trio.Event
+) -> None:
+    alice = await enter(server, "alice")
+    await alice.post("lobby", "x")
+    bob = await dial(server, "bob")
+    await bob.hello()
+    await bob.say("join", room="lobby")
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    (room,) = server.rooms
+    assert room.inbox.statistics().current_buffer_used == 1
+    list(server.connections)[1].end("taken-over")
+    await bob.expect("closing")
+    go.set()
+    await alice.expect("message", text="x")
+    await alice.quiet()
+    assert len(room.cursors) == room.pins == 1
+
+
+async def test_what_the_last_member_said_is_kept_though_it_leaves_at_once(
+    server: Server, enter: Connect, go: trio.Event
+) -> None:
+    alice = await enter(server, "alice")
+    for text in ("one", "two"):
+        await alice.post("lobby", text)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    await alice.ask("leave", room="lobby")
+    go.set()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    joined = await alice.join("lobby", after=0)
+    assert (joined["seq"], joined["n"]) == (2, 2)
+    await alice.until("message", seq=2, text="two")
+
+
+async def test_a_cursor_inside_a_batch_gets_the_rest_of_it(
+    server: Server, enter: Connect, go: trio.Event
+) -> None:
+    alice = await enter(server, "alice")
+    await alice.post("lobby", "1")
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    for number in (2, 3, 4):  # while the first is written, these become one batch
+        await alice.post("lobby", str(number))
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    go.set()
+    await alice.until("message", seq=4)
+    (room,) = server.rooms
+    assert [first for first, _, _ in room._tail] == [1, 2]
+    bob = await enter(server, "bob", after=2)
+    await bob.expect("message", seq=3, text="3")
+    await bob.expect("message", seq=4, text="4")
+    await bob.quiet()
+
+
+async def test_a_silent_rooms_messages_leave_memory(
+    run_server: Serve, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.server.pulse.TICK", 0.01)
+    monkeypatch.setattr("trio_chat.server.pulse.TAIL_IDLE", 0.05)
+    server = await run_server()
+    alice = await enter(server, "alice")
+    await alice.post("lobby", "x")
+    await alice.expect("message")
+    (room,) = server.rooms
+    assert room._tail
+    with trio.fail_after(5):
+        while room._tail:
+            await trio.sleep(0.01)
+    assert room._tail_size == 0
+
+
+async def test_who_is_behind_and_ended_hears_why_if_it_reads(
+    server: Server, enter: Connect
+) -> None:
+    alice = await enter(server, "alice")
+    slow = await enter(server, "slow", receive_buffer=SMALL)
+    await flood(alice, 150, 60_000)
+    (behind,) = [each for each in server.connections if each.behind]
+    behind.end("revoked")
+    behind.end("shutdown")  # what came first counts
+    frames = await slow.rest()
+    assert [frame for frame in frames if frame["type"] == "closing"] == [frames[-1]]
+    assert frames[-1]["reason"] == "revoked"
+
+
+async def test_a_relay_to_a_peer_that_does_not_read_is_not_kept_without_end(
+    server: Server, enter: Connect
+) -> None:
+    alice = await enter(server, "alice")
+    await enter(server, "slow", receive_buffer=SMALL)
+    for _ in range(200):
+        await alice.say("relay", to="slow", alg="a", nonce="n", cipher="x" * 60_000)
+    await alice.say("ping")
+    await alice.until("pong")
+    (behind,) = [each for each in server.connections if each.behind]
+    assert behind.debt < 200_000

@@ -29,13 +29,16 @@ async def test_draining_tells_everybody_and_ends(
         server: Server = await nursery.start(serve, config)
         peers = [await enter(server, f"user{number}") for number in range(3)]
         silent = await trio.open_tcp_stream("127.0.0.1", server.port)  # never shakes hands
+        while not server.statistics().unauthenticated:
+            await trio.sleep(0.001)
         server.drain()
         for peer in peers:
             closing = (await peer.rest())[-1]
             assert (closing["type"], closing["reason"]) == ("closing", "shutdown")
             assert closing["retry_after"] > 0
             peer.drop()
-        assert await silent.receive_some() == b""
+        with trio.fail_after(5):
+            assert await silent.receive_some() == b""
         await silent.aclose()
     with pytest.raises(OSError, match="all attempts"):
         await trio.open_tcp_stream("127.0.0.1", server.port)

@@ -46,6 +46,7 @@ __all__ = ["Connection"]
 log = logging.getLogger("trio_chat.server")
 
 LINGER = 1.0  # s for a peer to hear why its connection ends
+NOTHING: frozenset[str] = frozenset()
 _numbers = itertools.count(1)
 
 
@@ -87,7 +88,7 @@ class Connection(Outlet):
         self.address = address
         self.nick: str | None = None
         self.away: str | None = None
-        self.noticed: set[str] = set()  # two-person rooms it was told of and has not joined
+        self.noticed: frozenset[str] = NOTHING  # two-person rooms it was told of and not in yet
         self.heard = trio.current_time()
         self.pinged: float | None = None
         self.busy = False
@@ -167,7 +168,7 @@ class Connection(Outlet):
         for cursor in list(self.cursors.values()):
             cursor.room.leave(self)
         self._server.forget(self, authenticated)
-        self.gone.set()
+        self.be_gone()
 
     # --- reading -------------------------------------------------------------------------
 

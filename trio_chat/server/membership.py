@@ -43,7 +43,6 @@ async def join(server: Server, connection: Connection, frame: Join) -> None:
             await arrival.done.wait()
         except trio.Cancelled:
             arrival.cancelled = True
-            room.leave(connection)
             raise
 
 

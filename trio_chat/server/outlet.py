@@ -31,17 +31,29 @@ class Outlet:
         scope: Cancelling it ends the connection.
         wire: The socket; pushes go straight to it.
         cursors: The rooms the peer is in, by their keys.
-        gone: Set when it has left all rooms and its device is free.
+        gone: Has it left all rooms, and is its device free?
     """
 
-    __slots__ = ("_nursery", "_owed", "_paid", "_pump", "cursors", "gone", "id", "scope", "wire")
+    __slots__ = (
+        "_left",
+        "_nursery",
+        "_owed",
+        "_paid",
+        "_pump",
+        "cursors",
+        "gone",
+        "id",
+        "scope",
+        "wire",
+    )
 
     def __init__(self, number: int, wire: Wire, nursery: trio.Nursery) -> None:
         self.id = number
         self.scope = trio.CancelScope()
         self.wire = wire
         self.cursors: dict[names.Key, Cursor] = {}
-        self.gone = trio.Event()
+        self.gone = False
+        self._left: trio.Event | None = None
         self._nursery = nursery
         self._owed: list[bytes] = []
         self._paid: trio.Event | None = None
@@ -78,7 +90,7 @@ class Outlet:
 
     def catch_up(self) -> None:
         """Start reading on from the log, unless that is going on."""
-        if self._pump is None and not self.gone.is_set():
+        if self._pump is None and not self.gone:
             self._pump = trio.CancelScope()
             self._nursery.start_soon(self._read_on, self._pump, name=f"reading on {self.id}")
 
@@ -141,6 +153,19 @@ class Outlet:
             self.wire.close()
         else:
             await self.wire.linger(seconds, b"".join(self._owed))
+
+    def be_gone(self) -> None:
+        """Note that it has left everything, and wake who waits for that."""
+        self.gone = True
+        if self._left is not None:
+            self._left.set()
+
+    async def left(self) -> None:
+        """Wait until it is gone."""
+        while not self.gone:
+            if self._left is None:
+                self._left = trio.Event()
+            await self._left.wait()
 
     def stop(self) -> None:
         """Read on no more."""

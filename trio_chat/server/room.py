@@ -50,7 +50,7 @@ class Receipt(Protocol):
 
 @attrs.define(eq=False)
 class Arrival:
-    """A connection that wants in, in its place among what is being said."""
+    """A connection that wants in; it gets in after what waits in the inbox with it."""
 
     cursor: Cursor
     after: int | None
@@ -186,14 +186,15 @@ class Room:
         connection = cursor.connection
         seq = self.ledger.seq
         self.cursors[connection] = connection.cursors[self.key] = cursor
-        connection.noticed.discard(self.name)
+        if self.name in connection.noticed:
+            connection.noticed -= {self.name}
         self.pins += 1
         self.roster.enter(connection.member())
         self._say_joined(cursor, arrival.id)
         if arrival.after is None or arrival.after > seq:
             cursor.seq = seq
         else:
-            cursor.seq = max(arrival.after, self.first - 1)
+            cursor.seq = arrival.after
             if cursor.lags:
                 connection.catch_up()
 

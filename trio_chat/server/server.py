@@ -7,6 +7,7 @@ puts a deadline on the rest; nothing outlives `serve`.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import socket
 import time
@@ -38,6 +39,7 @@ __all__ = ["Server", "Statistics", "serve"]
 
 log = logging.getLogger("trio_chat.server")
 
+TOGETHER = 64  # newcomers written down at once: a task each
 SOON = 2.0  # s after which a client may come back when the server restarts
 
 
@@ -82,7 +84,7 @@ class Server:
         self.stopped = stopped
         self.addresses: list[tuple[str, int]] = []
         self.connections: dict[Connection, None] = {}
-        self.people: dict[names.Key, dict[Connection, None]] = {}
+        self.people: dict[names.Key, list[Connection]] = {}
         self._devices: dict[str, Connection] = {}
         self._names: dict[names.Key, str] = {}  # people that were ever here, as far as asked
         self._newcomers: dict[names.Key, str] = {}
@@ -168,16 +170,16 @@ class Server:
         device = connection.device  # one key is one device, whatever its certificates say
         while (older := self._devices.get(device)) is not None:
             older.end("taken-over")
-            await older.gone.wait()
+            await older.left()
         limits = self.limits
-        same_person = self.people.get(key, {})
+        same_person = self.people.get(key, ())
         if (
             len(same_person) >= limits.connections_per_identity
             or self.admission.here[connection.address] >= limits.connections_per_address
         ):
             return False
         self._devices[device] = connection
-        self.people.setdefault(key, {})[connection] = None
+        self.people.setdefault(key, []).append(connection)
         self.connections[connection] = None
         self.admission.withdraw(connection)
         self.admission.here[connection.address] += 1
@@ -195,7 +197,7 @@ class Server:
         del self.connections[connection]
         key = connection.identity.key
         del self._devices[connection.device]
-        del self.people[key][connection]
+        self.people[key].remove(connection)
         if not self.people[key]:
             del self.people[key]
         self.admission.here[connection.address] -= 1
@@ -249,9 +251,10 @@ class Server:
 
     async def remember_people(self) -> None:
         """Write down who has come for the first time; called by the clock and at the end."""
-        async with trio.open_nursery() as nursery:
-            for person, name in self._newcomers.items():
-                nursery.start_soon(self._remember, person, name)
+        while self._newcomers:
+            async with trio.open_nursery() as nursery:
+                for person, name in itertools.islice(self._newcomers.items(), TOGETHER):
+                    nursery.start_soon(self._remember, person, name)
 
     async def _remember(self, person: names.Key, name: str) -> None:
         await self.store.put(f"person:{person}", name.encode(), rev=None)
@@ -268,7 +271,7 @@ class Server:
             frame = Direct(room=room.name, user=self._names.get(peer, peer), seq=room.ledger.seq)
             for connection in self.people.get(key, ()):
                 if connection not in room.cursors and room.name not in connection.noticed:
-                    connection.noticed.add(room.name)
+                    connection.noticed |= {room.name}
                     connection.say(frame)
 
 
