@@ -50,4 +50,3 @@ def bench(session: nox.Session) -> None:
     """Measure against the peers that are installed; arguments go to benchmarks/bench.py."""
     session.install(".")
     session.run("python", "benchmarks/bench.py", *session.posargs)
-
