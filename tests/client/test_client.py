@@ -857,4 +857,5 @@ async def test_pings_of_a_server_that_does_not_read_pile_up_no_answers(server: A
         await trio.testing.wait_all_tasks_blocked()
         server.peer.say_raw(b'{"type":"ping"}\n' * 1000)
         await client.whois("bob")
+        await trio.testing.wait_all_tasks_blocked()
     assert 1 <= sum(isinstance(frame, f.Pong) for frame in server.heard) < 20
