@@ -16,8 +16,7 @@ import sys
 import trio
 
 import trio_chat
-from trio_chat.errors import ChatError
-from trio_chat.protocol.frames import Message
+from trio_chat import ChatError, Message
 
 
 async def echo(options: argparse.Namespace) -> None:

@@ -109,7 +109,7 @@ class Book:
 
 def moment(when: str, now: float) -> float | None:
     """Return when `10m`, `1h30m` or `17:30` is; None if that is no time."""
-    if re.fullmatch(r"([0-9]{1,4}[smhd])+", when):
+    if re.fullmatch(r"([0-9]{1,4}[smhd]){1,4}", when):  # 110 years at most: a date there is
         return now + sum(int(n) * UNITS[u] for n, u in re.findall(r"([0-9]+)([smhd])", when))
     if time_of_day := re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", when):
         hour, minute = map(int, time_of_day.groups())

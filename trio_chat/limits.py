@@ -48,7 +48,7 @@ class Limits:
     heartbeat_timeout: float = _limit(90.0, "s without a byte before a peer counts as gone")
     connections_per_identity: int = _count(10, "live connections of one person")
     connections_per_address: int = _count(
-        64, "live connections of one address; laboratories sit behind NAT"
+        64, "live connections of one address; whole networks sit behind NAT"
     )
     failures_per_address: int = _count(
         32, "in `failures_window`; then that address gets one handshake at a time"

@@ -70,6 +70,25 @@ def test_what_was_made_is_told_though_the_start_fails(
     assert "made" not in capsys.readouterr().err
 
 
+def test_a_public_name_that_comes_too_late_is_told_with_the_remedy(
+    type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for names in (["a.example"], ["a.example"], ["a.example", "b.example"]):
+        words = [f"--public-name={name}" for name in names]
+        with pytest.raises(ConfigError, match="cannot listen on"):
+            type_in("--host", "203.0.113.9", "--port", "0", *words)
+        said.append(
+            "".join(line for line in capsys.readouterr().err.splitlines(True) if ": " in line)
+        )
+    assert "warning" not in said[0] + said[1]
+    assert said[2] == (
+        "trio-chat: warning: pki/server.crt does not list b.example, so clients refuse that name\n"
+        "trio-chat: hint: move it and its key away, then "
+        "trio-chat pki issue --server --public-name b.example\n"
+    )
+
+
 class Starting:
     """A server to which a signal is sent before it has started."""
 

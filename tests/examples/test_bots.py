@@ -263,6 +263,12 @@ def test_remind_understands_spans_and_times_of_day() -> None:
     assert [moment(wrong, noon) for wrong in ("", "10", "24:00", "soon", "-5m")] == [None] * 5
 
 
+def test_remind_refuses_a_span_beyond_the_calendar() -> None:
+    bot = load("remind_bot")
+    assert bot.clock(bot.moment("9999d" * 4, 0.0))
+    assert bot.moment("9999d" * 300, 0.0) is None
+
+
 # --- tail_bot ----------------------------------------------------------------------------
 
 

@@ -1,1 +1,1 @@
-"""What the words mean: who may do what in which room. Plain objects; `now` is passed in."""
+"""A room's numbers, its members, the pace of input. Plain objects; `now` is passed in."""

@@ -30,7 +30,7 @@ examples:
   trio-chat pki issue bob                       a certificate for bob
   trio-chat demo                                server, bots and you, at once
 
-`trio-chat COMMAND --help` tells more; `--debug` shows tracebacks.
+`trio-chat COMMAND --help` tells more, `COMMAND --debug` shows tracebacks.
 """
 
 

@@ -1,6 +1,6 @@
 """Passphrases of private keys: from a file, from standard input, or from the terminal.
 
-Never from an argument, never echoed. `pki`, `serve` and `join` ask here.
+Never from an argument, never echoed. `pki`, `serve`, `join` and `send` ask here.
 """
 
 from __future__ import annotations

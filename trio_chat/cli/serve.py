@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
     first = _first_start(options)
     if first is not None:
         _announce_made(first)
+    else:
+        _warn_of_names(options.ca, options.cert, options.public_name)
     _set_up_logging(verbose=options.verbose)
     key = options.key or options.ca.parent / "server.key"
     passphrase = read_passphrase(key, options.passphrase_file)
@@ -232,6 +234,31 @@ def _announce_made(first: FirstStart) -> None:
     if first.server is not None:
         print(f"the server is known as {', '.join(first.hosts)}", file=sys.stderr)
     print(f"{first.user} is the first user and has the admin role", file=sys.stderr, flush=True)
+
+
+def _warn_of_names(ca: Path, cert: Path | None, names: Sequence[str]) -> None:
+    """Say which public names come too late: the certificate was made without them."""
+    from cryptography import x509
+
+    from trio_chat.pki import Place, read_certificate, server_leaf
+
+    if not names:
+        return
+    place = Place(ca)
+    cert = cert or place.server_certificate
+    try:
+        found = read_certificate(cert).extensions
+        listed = set(found.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        listed = set()
+    for name in names:
+        if not listed.issuperset(server_leaf([name]).names):
+            print(
+                f"trio-chat: warning: {cert} does not list {name}, so clients refuse that name\n"
+                f"trio-chat: hint: move it and its key away, then trio-chat pki issue --server "
+                f"--public-name {name}{place.as_option()}",
+                file=sys.stderr,
+            )
 
 
 def _announce(server: Server, first: FirstStart | None) -> None:

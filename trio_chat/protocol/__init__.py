@@ -1,1 +1,1 @@
-"""Bytes to frames and frames to bytes, and which frame is legal when: no I/O, as h11 is."""
+"""Bytes to lines to frames, and frames to bytes: no I/O, as h11 is."""

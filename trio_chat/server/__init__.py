@@ -1,4 +1,4 @@
-"""The daemon: all its tasks, and nothing about how it is started or configured by files."""
+"""The daemon: all its tasks, and what it is told; no command line and no signals."""
 
 from trio_chat.server.config import FileConfig, ServerConfig, read_config
 from trio_chat.server.server import Server, Statistics, serve

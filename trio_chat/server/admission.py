@@ -1,6 +1,6 @@
 """Who gets in, by address: before anybody has proven who they are. Pure bookkeeping.
 
-Laboratories sit behind one address, so an address is never refused for what it does before
+Whole networks sit behind one address, so an address is never refused for what it does before
 a handshake is done; where too many of its connections failed, it gets one place on the CPU
 at a time, which costs nobody else anything.
 """
