@@ -397,10 +397,24 @@ def test_a_dumb_terminal_gets_plain_lines(start: Start) -> None:
     assert terminal.end() == 0
 
 
+def test_a_server_ends_with_the_terminal_that_it_ran_in(start: Start) -> None:
+    ca = start.state.parent / "pki" / "ca.crt"
+    words = [sys.executable, "-m", "trio_chat", "serve", "--port", "0", "--ca", str(ca)]
+    terminal = Terminal.start(*words, **start.environment)
+    terminal.until("listening on")
+    pid = terminal.child.pid
+    terminal.child.ptyproc.fileobj.close()
+    _wait_for_the_end(pid)
+
+
 def test_a_terminal_that_goes_away_takes_the_program_with_it(start: Start) -> None:
     terminal = start.join("alice")
     pid = terminal.child.pid
     terminal.child.ptyproc.fileobj.close()  # not the number, which others may get then
+    _wait_for_the_end(pid)
+
+
+def _wait_for_the_end(pid: int) -> None:
     end = time.monotonic() + PATIENCE
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() < end, "the program goes on without a terminal"

@@ -230,3 +230,9 @@ def test_talk_is_one_line_whatever_it_quotes() -> None:
     relayed = Relayed(sender="bob", to="alice", alg=reason, nonce="", cipher="")
     for event in (Closing(reason), Offline(reason, 1.0), relayed):
         assert len(shown(event)) == 1
+
+
+@pytest.mark.parametrize(("wait", "told"), [(0.2, "again now"), (4.0, "again in 4 s")])
+def test_an_outage_says_when_it_is_tried_again(wait: float, told: str) -> None:
+    (line,) = shown(Offline("gone", wait))
+    assert line.endswith(told)

@@ -115,6 +115,12 @@ def credentials(options: argparse.Namespace) -> tuple[Path, Path, bytes | None]:
             f"{missing} is missing: your certificate is who you are",
             hint="trio-chat pki issue NAME makes a certificate and its key",
         )
+    for path in (options.cert, options.key):
+        if not path.exists():
+            raise ConfigError(
+                f"there is no {path}",
+                hint="trio-chat pki issue NAME makes a certificate and its key",
+            )
     return options.cert, options.key, read_passphrase(options.key, options.passphrase_file)
 
 

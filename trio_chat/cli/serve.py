@@ -140,11 +140,14 @@ async def _heed_signals(
     from trio_chat.server import task_tree
 
     log = logging.getLogger("trio_chat.server")
+    had_terminal = sys.stderr.isatty()
     async for number in signals:
         match signal.Signals(number).name:
             case "SIGTERM" | "SIGINT":
                 log.info("draining: telling everybody, then stopping")
                 server.drain()
+            case "SIGHUP" if had_terminal and not sys.stderr.isatty():
+                server.drain()  # the terminal that it ran in has been closed
             case "SIGHUP":
                 try:
                     await server.reload(configure())
@@ -153,7 +156,8 @@ async def _heed_signals(
                 else:
                     log.info("reloaded certificates, revocation list and configuration")
             case "SIGUSR1":
-                log.info("%s\n%s", server.statistics(), "\n".join(task_tree()))
+                numbers = (server.statistics(), server.store.statistics())
+                log.info("%s\n%s\n%s", *numbers, "\n".join(task_tree()))
 
 
 # --- before it runs ----------------------------------------------------------------------

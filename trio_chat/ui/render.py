@@ -151,7 +151,8 @@ def render(event: object, reader: Reader) -> list[Line]:
         case Connected():
             return notice("connected")
         case Offline(reason=reason, retry_in=wait):
-            return notice(f"offline: {reason}; trying again in {wait:.0f} s")
+            when = "now" if wait < 1 else f"in {wait:.0f} s"
+            return notice(f"offline: {reason}; trying again {when}")
         case Closing(reason=reason):
             return notice(f"the server closes this connection: {reason}")
         case _:
