@@ -28,6 +28,7 @@ __all__ = ["list_rooms", "list_users", "read_history", "whois"]
 
 
 async def read_history(server: Server, connection: Connection, frame: History) -> None:
+    """Answer with a page of a room's log, next to `before` or `after`."""
     room = cursor_of(connection, frame.room).room
     limit = min(frame.limit or server.limits.page_entries, server.limits.page_entries)
     if frame.after is not None:
@@ -63,6 +64,7 @@ def _fitting(lines: list[bytes], size: int, *, from_end: bool) -> list[bytes]:
 
 
 async def list_users(server: Server, connection: Connection, frame: List) -> None:
+    """Answer with a page of who is in a room, or on the server."""
     size = server.limits.roster_size
     if frame.room is not None:
         roster = cursor_of(connection, frame.room).room.roster
@@ -78,6 +80,7 @@ async def list_users(server: Server, connection: Connection, frame: List) -> Non
 
 
 async def list_rooms(server: Server, connection: Connection, frame: ListRooms) -> None:
+    """Answer with a page of rooms: one's own two-person rooms, then the public ones."""
     size = server.limits.roster_size
     after = frame.after or ""
     me = connection.identity.key
@@ -106,6 +109,7 @@ async def list_rooms(server: Server, connection: Connection, frame: ListRooms) -
 
 
 async def whois(server: Server, connection: Connection, frame: Whois) -> None:
+    """Answer with who somebody is, and their devices that are here."""
     key = names.key(frame.user)
     here = list(server.people.get(key, ()))
     if not here and not await server.knows(key):

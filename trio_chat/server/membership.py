@@ -28,6 +28,7 @@ AWAY_SIZE = 256  # characters
 
 
 async def join(server: Server, connection: Connection, frame: Join) -> None:
+    """Enter a room: `joined`, then the log after `after`, then live."""
     name, people = await _joinable(server, connection, frame.room)
     key = names.key(name)
     full = len(connection.cursors) >= server.limits.rooms_per_connection
@@ -64,17 +65,20 @@ async def _joinable(
 
 
 async def leave(server: Server, connection: Connection, frame: Leave) -> None:
+    """Leave a room."""
     cursor = cursor_of(connection, frame.room)
     cursor.room.leave(connection)
     connection.say(Ok(id=frame.id))
 
 
 async def create(server: Server, connection: Connection, frame: Create) -> None:
+    """Make a room."""
     await create_room(server.store, names.check_name(frame.room), time.time())
     connection.say(Ok(id=frame.id))
 
 
 async def away(server: Server, connection: Connection, frame: Away) -> None:
+    """Be away, or back, in all rooms."""
     check_length(frame.text or "", AWAY_SIZE, "an away text")
     connection.away = frame.text
     await _show(connection, partial(AwayChanged, text=frame.text), away=frame.text)
@@ -82,6 +86,7 @@ async def away(server: Server, connection: Connection, frame: Away) -> None:
 
 
 async def nick(server: Server, connection: Connection, frame: Nick) -> None:
+    """Bear a display name, or none, in all rooms."""
     check_length(frame.nick or "", NICK_SIZE, "a nick")
     connection.nick = frame.nick
     await _show(connection, partial(NickChanged, nick=frame.nick), nick=frame.nick)

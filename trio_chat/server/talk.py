@@ -37,6 +37,7 @@ RELAY_DEBT = 64 * 1024  # bytes owed to a peer above which nothing is relayed to
 
 
 async def send(server: Server, connection: Connection, frame: Send) -> None:
+    """Put a message into its room's inbox; its echo or an `error` answers it."""
     cursor = cursor_of(connection, frame.room)
     check_size(frame.text, server.limits.text_size)
     rest = message_rest(cursor.who, frame.n, frame.text, frame.form)
@@ -44,6 +45,7 @@ async def send(server: Server, connection: Connection, frame: Send) -> None:
 
 
 async def set_topic(server: Server, connection: Connection, frame: SetTopic) -> None:
+    """Put a topic into its room's inbox; answered when it is in the log."""
     cursor = cursor_of(connection, frame.room)
     check_length(frame.text, TOPIC_SIZE, "a topic")
     receipt = _Receipt(connection, frame)
@@ -76,6 +78,7 @@ class _Receipt:
 
 
 async def typing(server: Server, connection: Connection, frame: Typing) -> None:
+    """Tell the others that one is typing, unless they are too many."""
     room = cursor_of(connection, frame.room).room
     if not room.roster.large:
         user = connection.identity.user
@@ -84,11 +87,16 @@ async def typing(server: Server, connection: Connection, frame: Typing) -> None:
 
 
 async def chat(server: Server, connection: Connection, frame: Chat) -> None:
+    """Answer as the server itself."""
     check_size(frame.text, server.limits.text_size)
     connection.say(ServerSays(f"echo: {frame.text}"))
 
 
 async def relay(server: Server, connection: Connection, frame: Relay) -> None:
+    """Pass something opaque on, with the sender that the certificate names.
+
+    A peer that is owed too much already misses it.
+    """
     to = server.people.get(names.key(frame.to))
     if not to:
         raise NoUser("nobody of that name is here now; `/users` lists who is")

@@ -36,6 +36,7 @@ class Append:
     batch: Batch
 
     def __call__(self, transaction: Transaction) -> None:
+        """Do it; refuse a batch that does not come next."""
         batch = self.batch
         last = transaction.last(batch.room)
         if last is None:
@@ -74,6 +75,7 @@ class CreateRoom:
     people: tuple[names.Key, ...] = ()
 
     def __call__(self, transaction: Transaction) -> RoomRow:
+        """Do it and return the row; refuse a name that is taken."""
         key = names.key(self.name)
         if transaction.one("SELECT 1 FROM room WHERE key = ?", key) is not None:
             raise RoomExists(f"there is a room {self.name} already", room=self.name)
@@ -102,6 +104,7 @@ class Put:
     rev: int | None
 
     def __call__(self, transaction: Transaction) -> int:
+        """Do it and return the new revision; refuse if it is at another one."""
         present: int = transaction.one("SELECT rev FROM directory WHERE key = ?", self.key) or 0
         if self.rev is not None and self.rev != present:
             raise Conflict(f"the entry is at revision {present}, not {self.rev}", rev=present)
@@ -140,6 +143,7 @@ class Expire:
     before: float
 
     def __call__(self, transaction: Transaction) -> Expired:
+        """Take one step and return what it deleted."""
         floors: dict[int, int] = {}
         erased: list[int] = []
         size = 0
