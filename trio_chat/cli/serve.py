@@ -99,6 +99,7 @@ async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None
     from trio_chat.cli.upkeep import keep_up
 
     config = configure()
+    had_terminal = sys.stderr.isatty()  # asked now: it may be closed at any time
     # Before anything is begun: what is sent while it starts is heeded once it runs.
     with trio.open_signal_receiver(*_signals()) as signals:
         async with trio.open_nursery() as nursery:
@@ -107,7 +108,7 @@ async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None
             _announce(server, first)
             with helpers:
                 async with trio.open_nursery() as beside:
-                    beside.start_soon(_heed_signals, signals, server, configure)
+                    beside.start_soon(_heed_signals, signals, server, configure, had_terminal)
                     beside.start_soon(keep_up, config.ca, config.cert)
 
 
@@ -132,7 +133,10 @@ def _signals() -> list[signal.Signals]:
 
 
 async def _heed_signals(
-    signals: AsyncIterator[int], server: Server, configure: Callable[[], ServerConfig]
+    signals: AsyncIterator[int],
+    server: Server,
+    configure: Callable[[], ServerConfig],
+    had_terminal: bool,
 ) -> None:
     import logging
     import signal
@@ -140,7 +144,6 @@ async def _heed_signals(
     from trio_chat.server import task_tree
 
     log = logging.getLogger("trio_chat.server")
-    had_terminal = sys.stderr.isatty()
     async for number in signals:
         match signal.Signals(number).name:
             case "SIGTERM" | "SIGINT":
