@@ -1,8 +1,9 @@
 """The server's end of a socket: TLS over a nonblocking socket, written without waiting.
 
-`Wire` is the transport under `trio.SSLStream`, which keeps the handshake, errors and
-closing. What the server says goes past it, synchronously: encrypt, hand to the kernel,
-done. Where the kernel takes no more, the wire is `blocked`: it keeps the ciphertext that is
+`Wire` is the transport under `trio.SSLStream`, which shakes hands. What is said after that
+goes past it, straight between the kernel and TLS: what the server says synchronously
+(encrypt, hand to the kernel, done), what the peer says with one wait for the socket.
+Where the kernel takes no more, the wire is `blocked`: it keeps the ciphertext that is
 left over, and its owner writes nothing more until `drain` has returned. Knows nothing of
 frames.
 """
@@ -26,6 +27,8 @@ CHUNK = 65_536  # bytes taken from the kernel at once, for fairness
 RECORD = 16_384  # bytes encrypted at once; OpenSSL's buffer keeps the largest size it ever had
 UNREAD = 65_536  # bytes of TLS's own answers kept for a peer that asks on and does not read
 
+_chunk = memoryview(bytearray(CHUNK))  # filled and emptied without waiting in between
+
 
 class Slots(Protocol):
     """Places on the CPU for handshakes: `trio.Semaphore` is one."""
@@ -48,10 +51,12 @@ class Wire(trio.abc.Stream):
     """
 
     __slots__ = (
+        "_end",
         "_in_slot",
         "_incoming",
         "_outgoing",
         "_read",
+        "_receive_into",
         "_send",
         "_slots",
         "_sock",
@@ -68,9 +73,11 @@ class Wire(trio.abc.Stream):
     def __init__(self, sock: socket.socket, context: TappedContext, slots: Slots) -> None:
         self._sock = sock
         self._send = sock.send
+        self._receive_into = sock.recv_into
         self._slots: Slots | None = slots
         self._in_slot = False
         self._tail = b""
+        self._end: ssl.SSLError | None = None  # why nothing more can be read
         self._unread = 0  # bytes of the tail that TLS itself added while blocked
         self.blocked = False
         self.dead = False
@@ -180,34 +187,59 @@ class Wire(trio.abc.Stream):
         """Return all that has come and can be decrypted now; empty at the peer's close.
 
         Raises:
-            trio.BrokenResourceError: the peer went without saying so.
+            trio.BrokenResourceError: the peer went without saying so, sent what is no TLS,
+                or asks TLS for answers (new keys) again and again and reads none of them.
         """
-        chunk = await self.stream.receive_some(CHUNK)
-        if not self._incoming.pending:
-            return bytes(chunk)
-        chunks = [bytes(chunk)]
+        if self._incoming.pending:  # it came together with the end of the handshake
+            await trio.lowlevel.checkpoint()
+        while not (data := self._decrypt()):
+            if self._end is not None:
+                if isinstance(self._end, ssl.SSLZeroReturnError):
+                    return b""
+                raise trio.BrokenResourceError from self._end
+            if self._unread > UNREAD:
+                self.dead = True
+                raise trio.BrokenResourceError
+            await wait_readable(self._sock)
+            try:
+                size = self._receive_into(_chunk)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+            if size:
+                self._incoming.write(_chunk[:size])
+            else:
+                self._end = ssl.SSLEOFError()
+        return data
+
+    def _decrypt(self) -> bytes:
+        """Return what can be decrypted; note if nothing can come after it."""
+        parts: list[bytes] = []
+        incoming = self._incoming
         try:
-            while self._incoming.pending and chunks[-1]:  # nothing counts after a close
-                chunks.append(self._read(CHUNK))
+            while incoming.pending and self._end is None:
+                part = self._read(RECORD)
+                if not part:
+                    raise ssl.SSLZeroReturnError
+                parts.append(part)
         except ssl.SSLWantReadError:
             pass  # the rest of a record is still on its way
-        except ssl.SSLError:
-            pass  # told again by the next `receive_some`, which knows what to do
-        return b"".join(chunks)
+        except ssl.SSLError as error:
+            self._end = error.with_traceback(None)
+        if self._outgoing.pending:
+            self.flush()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     # --- what trio.SSLStream asks for --------------------------------------------------
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return ciphertext as it comes.
+        """Return ciphertext as it comes, during the handshake.
 
         Raises:
-            trio.BrokenResourceError: the peer is gone, or asks TLS for answers (new keys)
-                again and again and reads none of them.
+            trio.BrokenResourceError: the peer is gone.
         """
         self.flush()
-        if self._unread > UNREAD:
-            self.dead = True
-            raise trio.BrokenResourceError
         self._leave_slot()
         while True:
             await wait_readable(self._sock)
