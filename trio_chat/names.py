@@ -51,6 +51,8 @@ def key(name: str) -> Key:
     What is too long to be anybody's name is its own key: NFC takes time that grows with the
     square of a text's combining marks, seconds for what fits into one frame.
     """
+    if name.isascii():
+        return Key(name.lower())
     if len(name) > _LONGEST:
         return Key(name)
     return Key(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()))

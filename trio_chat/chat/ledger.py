@@ -16,9 +16,11 @@ from trio_chat.protocol.codec import encode_text
 __all__ = ["Draft", "Entry", "Ledger", "Numbered", "author", "message_rest", "topic_rest"]
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Entry:
     """Something a member wants in the log, written out but for number and time.
+
+    Nobody changes it; it is not frozen because one is made for every message.
 
     Attributes:
         device: The wire's id of the device; the counter belongs to it.

@@ -29,6 +29,13 @@ class LineBuffer:
             return []
         lines = (self._part + data).split(b"\n") if self._part else data.split(b"\n")
         limit = self.limit
+        if (
+            len(data) + len(self._part) <= limit
+            and b"\r" not in data
+            and not self._part.endswith(b"\r")
+        ):
+            self._part = lines.pop()  # the usual case needs no look at each line
+            return lines
         for position, line in enumerate(lines):
             if len(line) > limit:
                 self.too_long = True

@@ -17,6 +17,7 @@ from cryptography import x509
 
 from trio_chat import names
 from trio_chat.chat.bucket import Bucket
+from trio_chat.chat.ledger import Entry
 from trio_chat.errors import (
     HelloFirst,
     LineTooLong,
@@ -39,6 +40,7 @@ from trio_chat.transport import Slots, Wire
 if TYPE_CHECKING:
     import socket
 
+    from trio_chat.server.room import Room
     from trio_chat.server.server import Server
 
 __all__ = ["Connection"]
@@ -64,8 +66,10 @@ class Connection(Outlet):
     __slots__ = (
         "__weakref__",
         "_bad",
+        "_entries",
         "_lines",
         "_reason",
+        "_room",
         "_server",
         "address",
         "away",
@@ -95,6 +99,8 @@ class Connection(Outlet):
         self._server = server
         self._lines = LineBuffer(server.limits.hello_size)
         self._bad: deque[float] | None = None
+        self._room: Room | None = None
+        self._entries: list[Entry] = []  # for that room, and not posted yet
         self._reason: str | None = None  # why it ends, once that is known
 
     def __repr__(self) -> str:
@@ -182,7 +188,10 @@ class Connection(Outlet):
             for line in self._lines.feed(data):
                 await self._take(line)
                 if self._reason is not None:
-                    return  # ended meanwhile: what it said after that does not count
+                    break  # ended meanwhile: what it said after that does not count
+            await self.posted()
+            if self._reason is not None:
+                return
             self.busy = False
             self.heard = trio.current_time()
             if self._lines.too_long:
@@ -191,6 +200,7 @@ class Connection(Outlet):
     async def _take(self, line: bytes) -> None:
         """Handle one line: late if the peer says too much, and never before its debts are paid."""
         if self._owed:
+            await self.posted()
             await self.settled()
         try:
             frame = decode_command(line)
@@ -208,6 +218,7 @@ class Connection(Outlet):
         """Pay for one frame of input; waits where the limit says so."""
         wait = self.bucket.take(trio.current_time())
         if wait > 0:
+            await self.posted()
             await trio.sleep(wait)
 
     def _count_bad(self, error: ProtocolError) -> None:
@@ -270,7 +281,28 @@ class Connection(Outlet):
             roles=sorted(identity.roles & {ADMIN, BOT}),
         )
 
-    # --- what became of what it said -------------------------------------------------------
+    # --- what it says in rooms ---------------------------------------------------------------
+
+    async def post(self, room: Room, entry: Entry) -> None:
+        """Put an entry into a room's inbox, together with what came with it."""
+        if self._room is not room:
+            await self.posted()
+            self._room = room
+        self._entries.append(entry)
+
+    async def posted(self) -> None:
+        """Hand what was said to its room; wait while too much waits there.
+
+        Called before anything else that waits or could be seen: order is as it came.
+        """
+        if self._entries:
+            assert self._room is not None
+            entries, self._entries = self._entries, []
+            inbox = self._room.inbox
+            try:
+                inbox.send_nowait(entries)
+            except trio.WouldBlock:
+                await inbox.send(entries)
 
     def accepted(self, seq: int) -> None:
         """Its message is in the log; the echo, pushed already, says so."""

@@ -49,6 +49,8 @@ async def handle(server: Server, connection: Connection, frame: Command) -> None
         connection.pinged = None  # the sign of life that was asked for; costs nothing
         return
     await connection.spend()
+    if type(frame) is not Send:
+        await connection.posted()
     try:
         await _do(server, connection, frame)
     except Refused as error:

@@ -59,6 +59,9 @@ class Arrival:
     cancelled: bool = False
 
 
+Item = list[Entry] | Arrival | None
+"""What is posted to a room. None is nothing, but a reason to look."""
+
 Audience = Callable[["Room"], None]
 """Called after a batch of a two-person room, to tell those who have not joined it."""
 
@@ -68,7 +71,8 @@ class Room:
 
     Attributes:
         pins: What keeps it in memory: members, and tasks about to post here.
-        inbox: Where entries and arrivals are posted; senders wait when it is full.
+        inbox: Where entries and arrivals are posted, those of one reader that came together
+            as one item; senders wait when it is full.
     """
 
     def __init__(
@@ -89,9 +93,7 @@ class Room:
         self._audience = audience
         self._tail: deque[tuple[int, int, bytes]] = deque()
         self._tail_size = 0
-        self.inbox, self._posted = trio.open_memory_channel[Entry | Arrival | None](
-            limits.room_queue
-        )
+        self.inbox, self._posted = trio.open_memory_channel[Item](limits.room_queue)
 
     # --- the broadcaster ---------------------------------------------------------------
 
@@ -104,15 +106,15 @@ class Room:
                     forget(self)
                     return
 
-    async def _take(self) -> list[Entry | Arrival | None]:
+    async def _take(self) -> list[Item]:
         items = [await self._posted.receive()]
         with contextlib.suppress(trio.WouldBlock):
             while True:
                 items.append(self._posted.receive_nowait())
         return items
 
-    async def _step(self, items: list[Entry | Arrival | None]) -> None:
-        entries = [item for item in items if isinstance(item, Entry)]
+    async def _step(self, items: list[Item]) -> None:
+        entries = [entry for item in items if isinstance(item, list) for entry in item]
         while entries:
             chunk = _chunk(entries)
             await self._append(chunk)
@@ -173,7 +175,7 @@ class Room:
             if start + FAIRNESS < len(cursors):
                 await trio.lowlevel.checkpoint()
         for seq, entry in enumerate(batch.entries, batch.first):
-            if entry.ticket is not None:
+            if entry.n is None:  # a message's echo is its receipt
                 _receipt(entry).accepted(seq)
         self._audience(self)
 

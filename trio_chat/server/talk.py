@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-import trio
 
 from trio_chat import names
 from trio_chat.chat.ledger import Entry, message_rest, topic_rest
@@ -24,7 +23,6 @@ from trio_chat.protocol.frames import (
 )
 from trio_chat.protocol.frames import Server as ServerSays
 from trio_chat.server.checks import check_length, check_size, cursor_of
-from trio_chat.server.cursor import Cursor
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -41,7 +39,7 @@ async def send(server: Server, connection: Connection, frame: Send) -> None:
     cursor = cursor_of(connection, frame.room)
     check_size(frame.text, server.limits.text_size)
     rest = message_rest(cursor.who, frame.n, frame.text, frame.form)
-    await _post(cursor, Entry(connection.device, frame.n, rest, None, connection))
+    await connection.post(cursor.room, Entry(connection.device, frame.n, rest, None, connection))
 
 
 async def set_topic(server: Server, connection: Connection, frame: SetTopic) -> None:
@@ -50,15 +48,7 @@ async def set_topic(server: Server, connection: Connection, frame: SetTopic) -> 
     check_length(frame.text, TOPIC_SIZE, "a topic")
     receipt = _Receipt(connection, frame)
     rest = topic_rest(cursor.who, frame.text)
-    await _post(cursor, Entry(connection.device, None, rest, frame.text, receipt))
-
-
-async def _post(cursor: Cursor, entry: Entry) -> None:
-    inbox = cursor.room.inbox
-    try:
-        inbox.send_nowait(entry)
-    except trio.WouldBlock:
-        await inbox.send(entry)
+    await connection.post(cursor.room, Entry(connection.device, None, rest, frame.text, receipt))
 
 
 @attrs.frozen
