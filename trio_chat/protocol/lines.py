@@ -27,22 +27,19 @@ class LineBuffer:
         """Take what came; return the lines that it completes, up to one that is too long."""
         if self.too_long:
             return []
-        lines = (self._part + data).split(b"\n") if self._part else data.split(b"\n")
-        limit = self.limit
-        if (
-            len(data) + len(self._part) <= limit
-            and b"\r" not in data
-            and not self._part.endswith(b"\r")
-        ):
-            self._part = lines.pop()  # the usual case needs no look at each line
-            return lines
+        if self._part:
+            data = self._part + data
+        lines = data.split(b"\n")
+        if len(data) > self.limit or b"\r" in data:
+            self._look_at_each(lines)
+        self._part = lines.pop()
+        return lines
+
+    def _look_at_each(self, lines: list[bytes]) -> None:
         for position, line in enumerate(lines):
-            if len(line) > limit:
+            if len(line) > self.limit:
                 self.too_long = True
-                self._part = b""
-                lines = [*lines[:position], b""]
+                lines[position:] = [b""]
                 break
             if line[-1:] == b"\r" and position < len(lines) - 1:
                 lines[position] = line[:-1]
-        self._part = lines.pop()
-        return lines

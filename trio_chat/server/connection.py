@@ -58,9 +58,10 @@ class Connection(Outlet):
     Attributes:
         address: Where it comes from, without the port.
         identity, device: Who it is, once it has said `hello`.
-        heard: Trio's clock when something last came from it.
+        heard: Trio's clock when something that came from it was last taken.
         pinged: Trio's clock when it was asked for a sign of life, until that has come.
         busy: Is something that it said being handled, or held back by its limit?
+        welcomed: Has it said `hello`, and been let in?
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Connection(Outlet):
         "nick",
         "noticed",
         "pinged",
+        "welcomed",
     )
 
     identity: Identity
@@ -96,6 +98,7 @@ class Connection(Outlet):
         self.heard = trio.current_time()
         self.pinged: float | None = None
         self.busy = False
+        self.welcomed = False
         self._server = server
         self._lines = LineBuffer(server.limits.hello_size)
         self._bad: deque[float] | None = None
@@ -179,12 +182,9 @@ class Connection(Outlet):
     # --- reading -------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        while True:
-            data = await self.wire.receive()
-            if not data:
-                self._reason = self._reason or "closed by the peer"
-                return
+        while data := await self.wire.receive():
             self.busy = True
+            self.heard = trio.current_time()
             for line in self._lines.feed(data):
                 await self._take(line)
                 if self._reason is not None:
@@ -193,9 +193,9 @@ class Connection(Outlet):
             if self._reason is not None:
                 return
             self.busy = False
-            self.heard = trio.current_time()
             if self._lines.too_long:
                 raise LineTooLong(f"a line may have {self._lines.limit} bytes; split the text")
+        self._reason = self._reason or "closed by the peer"
 
     async def _take(self, line: bytes) -> None:
         """Handle one line: late if the peer says too much, and never before its debts are paid."""
@@ -209,17 +209,16 @@ class Connection(Outlet):
                 return
             await handle(self._server, self, frame)
         except ProtocolError as error:
-            if self.welcomed:
-                await self.spend()
+            if self.welcomed and (wait := self.bucket.take(self.heard)):
+                await self.hold_back(wait)
             self.say(Error(code=error.code, text=str(error), id=error.id))
             self._count_bad(error)
 
-    async def spend(self) -> None:
-        """Pay for one frame of input; waits where the limit says so."""
-        wait = self.bucket.take(trio.current_time())
-        if wait > 0:
-            await self.posted()
-            await trio.sleep(wait)
+    async def hold_back(self, seconds: float) -> None:
+        """Take no more from the peer for a while: its limit says so."""
+        await self.posted()
+        await trio.sleep(seconds)
+        self.heard = trio.current_time()
 
     def _count_bad(self, error: ProtocolError) -> None:
         """Close the connection of a peer that keeps sending what is no frame."""
@@ -234,11 +233,6 @@ class Connection(Outlet):
             self.end("bad-frames")
 
     # --- hello ---------------------------------------------------------------------------
-
-    @property
-    def welcomed(self) -> bool:
-        """Has it said `hello`, and been let in?"""
-        return hasattr(self, "bucket")
 
     async def _greet(self, frame: Command) -> None:
         if not isinstance(frame, Hello):
@@ -266,6 +260,7 @@ class Connection(Outlet):
             limits.bot_input_burst if bot else limits.input_burst,
             limits.bot_input_rate if bot else limits.input_rate,
         )
+        self.welcomed = True
         self.say(self._server.welcome(self, bot))
         log.debug("connection %d is %s from %s", self.id, self.identity.user, self.address)
 

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from trio_chat.errors import HelloFirst, Refused, StoreError, StoreUnavailable
 from trio_chat.protocol.frames import (
     Away,
@@ -48,33 +50,33 @@ async def handle(server: Server, connection: Connection, frame: Command) -> None
     if type(frame) is Pong and connection.pinged is not None:
         connection.pinged = None  # the sign of life that was asked for; costs nothing
         return
-    await connection.spend()
+    if wait := connection.bucket.take(connection.heard):
+        await connection.hold_back(wait)
     if type(frame) is not Send:
         await connection.posted()
     try:
-        await _do(server, connection, frame)
-    except Refused as error:
-        connection.say(
-            Error(
-                code=error.code,
-                text=str(error),
-                id=getattr(frame, "id", None),
-                room=error.room or getattr(frame, "room", None),
-                n=error.n or getattr(frame, "n", None),
-                retry_after=error.retry_after,
-            )
-        )
-
-
-async def _do(server: Server, connection: Connection, frame: Command) -> None:
-    try:
         await HANDLERS[type(frame)](server, connection, frame)
+    except Refused as error:
+        _refuse(connection, frame, error)
     except StoreError as error:
         log.error("connection %d: %s: %s", connection.id, frame.type, error)
-        raise StoreUnavailable(
-            "the server cannot use its database now; nothing has happened, try again later",
-            retry_after=5.0,
-        ) from None
+        text = "the server cannot use its database now; nothing has happened, try again later"
+        _refuse(connection, frame, StoreUnavailable(text, retry_after=5.0))
+    if type(frame) is not Send:
+        connection.heard = trio.current_time()  # the handlers of all others may wait
+
+
+def _refuse(connection: Connection, frame: Command, error: Refused) -> None:
+    connection.say(
+        Error(
+            code=error.code,
+            text=str(error),
+            id=getattr(frame, "id", None),
+            room=error.room or getattr(frame, "room", None),
+            n=error.n or getattr(frame, "n", None),
+            retry_after=error.retry_after,
+        )
+    )
 
 
 async def _hello(server: Server, connection: Connection, frame: Hello) -> None:
