@@ -21,10 +21,11 @@ from trio.lowlevel import wait_readable, wait_writable
 
 from trio_chat.tls import TappedContext
 
-__all__ = ["Slots", "Wire"]
+__all__ = ["Slots", "Wire", "cut"]
 
 CHUNK = 65_536  # bytes taken from the kernel at once, for fairness
 RECORD = 16_384  # bytes encrypted at once; OpenSSL's buffer keeps the largest size it ever had
+IOV_MAX = 1024  # parts that the kernel takes at once
 UNREAD = 65_536  # bytes of TLS's own answers kept for a peer that asks on and does not read
 
 _chunk = memoryview(bytearray(CHUNK))  # filled and emptied without waiting in between
@@ -63,7 +64,7 @@ class Wire(trio.abc.Stream):
         "_tail",
         "_tls",
         "_unread",
-        "_write",
+        "_ways",
         "blocked",
         "dead",
         "on_blocked",
@@ -85,7 +86,8 @@ class Wire(trio.abc.Stream):
         self.stream = trio.SSLStream(self, context, server_side=True)
         self._tls, self._incoming, self._outgoing = context.tapped
         self._read = self._tls.read
-        self._write = self._tls.write
+        # Together, because what is written goes through all of them, thousands of times a second.
+        self._ways = (self._tls.write, self._outgoing.read, sock.send)
 
     async def handshake(self) -> None:
         """Shake hands; whatever comes of it, what TLS has to say is handed to the kernel.
@@ -108,35 +110,33 @@ class Wire(trio.abc.Stream):
 
     def write(self, data: bytes) -> None:
         """Encrypt `data` and hand it to the kernel. Must not be called while `blocked`."""
-        if len(data) > RECORD:
-            self._write_long(memoryview(data))
-            return
-        try:
-            self._write(data)
-            ciphertext = self._outgoing.read()
-            taken = self._send(ciphertext)
-        except BlockingIOError:
-            taken = 0
-        except (OSError, ssl.SSLError):
-            self.dead = True
-            return
-        if taken != len(ciphertext):
-            self._block(ciphertext[taken:])
+        self.push(cut(data))
 
-    def _write_long(self, data: memoryview) -> None:
-        parts = []
+    def push(self, records: list[bytes]) -> None:
+        """Write what has been `cut`, as `write` does: cut once, to be written to many."""
+        write, read, send = self._ways
+        parts: list[bytes] = []
         try:
-            for start in range(0, len(data), RECORD):
-                self._write(data[start : start + RECORD])
-                parts.append(self._outgoing.read())
-            taken = _send_parts(self._sock, parts)
+            if len(records) == 1:
+                write(records[0])
+                ciphertext = read()
+                parts.append(ciphertext)
+                taken = send(ciphertext)
+                if taken == len(ciphertext):
+                    return
+            else:
+                for record in records:
+                    write(record)
+                    parts.append(read())
+                taken = _send_parts(self._sock, parts)
+                if taken == sum(map(len, parts)):
+                    return
         except BlockingIOError:
             taken = 0
         except (OSError, ssl.SSLError):
             self.dead = True
             return
-        if taken != sum(map(len, parts)):
-            self._block(b"".join(parts)[taken:])
+        self._block(b"".join(parts)[taken:])
 
     def flush(self) -> None:
         """Hand to the kernel what TLS itself has to say: alerts, key updates, close_notify."""
@@ -313,10 +313,17 @@ class Wire(trio.abc.Stream):
             self._slots.release()
 
 
+def cut(data: bytes) -> list[bytes]:
+    """Cut `data` into what is encrypted at once, for `Wire.push`."""
+    if len(data) <= RECORD:
+        return [data]
+    return [data[start : start + RECORD] for start in range(0, len(data), RECORD)]
+
+
 def _send_parts(sock: socket.socket, parts: list[bytes]) -> int:
     """Send as many bytes as the kernel takes, at once; put together where it cannot do that."""
     if hasattr(sock, "sendmsg"):
-        return sock.sendmsg(parts[:1024])  # IOV_MAX
+        return sock.sendmsg(parts[:IOV_MAX])
     return sock.send(b"".join(parts))
 
 

@@ -26,6 +26,7 @@ from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import Event, Joined, Users
 from trio_chat.server.cursor import Cursor
 from trio_chat.store import Batch, RoomRow, RoomState, Store
+from trio_chat.transport import cut
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -164,14 +165,14 @@ class Room:
         self.ledger.commit(batch)
         self.touched = trio.current_time()
         self._remember(batch)
-        before, last, body = batch.first - 1, batch.last, batch.body
+        before, last, records = batch.first - 1, batch.last, cut(batch.body)
         cursors = list(self.cursors.values())
         for start in range(0, len(cursors), FAIRNESS):
             for cursor in cursors[start : start + FAIRNESS]:
                 wire = cursor.wire
                 if cursor.seq == before and not wire.blocked:
                     cursor.seq = last
-                    wire.write(body)
+                    wire.push(records)
             if start + FAIRNESS < len(cursors):
                 await trio.lowlevel.checkpoint()
         for seq, entry in enumerate(batch.entries, batch.first):
@@ -247,14 +248,14 @@ class Room:
         """Tell the members something that is not kept; who is behind misses it."""
         if not frames:
             return
-        line = b"".join(map(encode, frames))
+        records = cut(b"".join(map(encode, frames)))
         for connection, cursor in self.cursors.items():
             if connection is but:
                 continue
             if cursor.wire.blocked:
                 cursor.stale = True
             else:
-                cursor.wire.write(line)
+                cursor.wire.push(records)
 
     def roster_now(self) -> Users:
         """Return the roster for somebody who missed some of it."""
