@@ -24,7 +24,10 @@ from trio_chat.tls import TappedContext
 __all__ = ["Slots", "Wire", "cut"]
 
 CHUNK = 65_536  # bytes taken from the kernel at once, for fairness
-RECORD = 16_384  # bytes encrypted at once; OpenSSL's buffer keeps the largest size it ever had
+# Bytes encrypted at once, in what is pushed to many and in what is said to one: OpenSSL's
+# buffer keeps the largest size it ever had, and most of those who are told much say little.
+RECORD = 16_384
+SAID = 2048
 IOV_MAX = 1024  # parts that the kernel takes at once
 UNREAD = 65_536  # bytes of TLS's own answers kept for a peer that asks on and does not read
 
@@ -110,7 +113,7 @@ class Wire(trio.abc.Stream):
 
     def write(self, data: bytes) -> None:
         """Encrypt `data` and hand it to the kernel. Must not be called while `blocked`."""
-        self.push(cut(data))
+        self.push(cut(data, SAID))
 
     def push(self, records: list[bytes]) -> None:
         """Write what has been `cut`, as `write` does: cut once, to be written to many."""
@@ -313,11 +316,11 @@ class Wire(trio.abc.Stream):
             self._slots.release()
 
 
-def cut(data: bytes) -> list[bytes]:
+def cut(data: bytes, size: int = RECORD) -> list[bytes]:
     """Cut `data` into what is encrypted at once, for `Wire.push`."""
-    if len(data) <= RECORD:
+    if len(data) <= size:
         return [data]
-    return [data[start : start + RECORD] for start in range(0, len(data), RECORD)]
+    return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def _send_parts(sock: socket.socket, parts: list[bytes]) -> int:

@@ -117,8 +117,8 @@ class Connection(Outlet):
         try:
             with self.scope:
                 try:
-                    with trio.fail_after(self._server.limits.handshake_timeout):
-                        await self.wire.handshake()
+                    self.scope.deadline = self.heard + self._server.limits.handshake_timeout
+                    await self.wire.handshake()
                     self.identity = self._identify()
                     authenticated = True
                     self.scope.deadline = trio.current_time() + self._server.limits.hello_timeout
@@ -128,8 +128,6 @@ class Connection(Outlet):
                 except StoreError as error:
                     log.error("connection %d: %s", self.id, error)
                     self._refuse(StoreUnavailable("the server cannot use its database now"))
-                except trio.TooSlowError:
-                    self._reason = "handshake timed out"
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                     self._reason = self._reason or f"connection lost: {_cause(error)}"
                 except Exception:

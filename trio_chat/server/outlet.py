@@ -16,7 +16,7 @@ from trio_chat.errors import StoreError
 from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import Event
 from trio_chat.server.cursor import Cursor
-from trio_chat.transport import Wire
+from trio_chat.transport import Wire, cut
 
 __all__ = ["Outlet"]
 
@@ -144,7 +144,7 @@ class Outlet:
         if cursor.seq == after and not self.wire.blocked:
             cursor.seq = last
             if body:
-                self.wire.write(body)
+                self.wire.push(cut(body))
 
     async def shut(self, seconds: float) -> None:
         """Stop reading on, say what is still owed if the peer takes it soon, and close."""
