@@ -235,7 +235,9 @@ def wait_until_quiet(limit, patience):
 def run_one(name, spec, scenario, o, values):
     """Start the server, load it, end it; returns the row of the results."""
     certs = values["certs"]
-    with Server(name, spec, option(scenario, "--rooms", 1, o), o, values) as server:
+    load = SCENARIOS[scenario]
+    rooms = max(load.rooms, option(scenario, "--rooms", 1, o))
+    with Server(name, spec, rooms, o, values) as server:
         command = [
             "taskset", "-c", str(o.gen_core), str(values["bin"] / "loadgen"), "--json",
             "--port", str(server.port), "--dialect", spec["dialect"], "--label", name,
@@ -247,8 +249,17 @@ def run_one(name, spec, scenario, o, values):
             command += ["--ncert", str(o.ncert)]
         else:
             command += ["--client-certs", str(certs)]
-        command += SCENARIOS[scenario].args.split() + spec.get("gen", []) + shlex.split(o.gen)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        more = spec.get("gen", []) + shlex.split(o.gen)
+        with contextlib.ExitStack() as stack:
+            if load.beside:
+                beside = [*command, *load.beside.split(), *more]
+                other = stack.enter_context(start_later(beside, load.delay))
+            done = subprocess.run(
+                [*command, *load.args.split(), *more],
+                capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
+            if load.beside and other.wait(120):
+                raise RuntimeError("the generator beside failed")
     row = {"server": name, "scenario": scenario}
     if done.returncode or not done.stdout:
         return {**row, "error": (done.stderr or "no output")[-300:]}
@@ -260,6 +271,12 @@ def run_one(name, spec, scenario, o, values):
     return row
 
 
+def start_later(command, delay):
+    """Start a generator whose figures nobody wants, after `delay` s."""
+    later = ["sh", "-c", f'sleep {delay}; exec "$@"', "later", *command]
+    return subprocess.Popen(later, stdout=subprocess.DEVNULL)
+
+
 def run_undisturbed(name, spec, scenario, o, values):
     """Like `run_one`; again, if other programs disturbed it. The last try counts."""
     for attempt in range(o.tries):
@@ -269,6 +286,8 @@ def run_undisturbed(name, spec, scenario, o, values):
         except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
             row = {"server": name, "scenario": scenario, "error": str(error)}
         row["attempt"] = attempt
+        if SCENARIOS[scenario].beside:
+            break  # the generator beside is no disturbance
         if row.get("foreign_cpu", 0) <= o.foreign * max(row.get("secs", 1), 1):
             break
     return row
@@ -303,7 +322,7 @@ def prepare(o, values, scenarios):
             raise SystemExit(f"{program} is not installed; see {HERE / 'README.md'}")
     values["bin"].mkdir(parents=True, exist_ok=True)
     subprocess.run(["make", "-s", "-C", str(HERE), f"O={values['bin']}"], check=True)
-    bots = 0 if o.ncert else max(option(s, "--n", 100, o) for s in scenarios)
+    bots = 0 if o.ncert else max(SCENARIOS[s].bots or option(s, "--n", 100, o) for s in scenarios)
     make_certs = ["sh", str(HERE / "make_certs.sh"), str(values["certs"]), "--kind", o.certkind]
     make_certs += ["--clients", str(o.ncert), "--bots", str(bots)]
     subprocess.run(make_certs, check=True)

@@ -8,7 +8,8 @@
 Unlike times, counts hardly differ from one run to the next, whatever else the machine does.
 The server runs under valgrind's callgrind, with its log on; this program is its peers, over TLS
 on loopback, in lockstep: all say their lines while the server is stopped, then it goes on and
-all read until every copy is there. The kernel's work is not counted. Standard library only, but for what the server needs.
+all read until every copy is there. The kernel's work is not counted. Standard library only, but
+for what the server needs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "instructions.json"
@@ -119,7 +120,7 @@ class Counted:
             stdout=(work / "log").open("wb"), stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def __enter__(self) -> Counted:
+    def __enter__(self) -> Self:
         for _ in range(600):
             if self.process.poll() is not None:
                 break

@@ -65,7 +65,9 @@ static struct {
     int resume;            /* resume TLS sessions */
     const char *ca, *cert, *key, *groups, *tls, *ciphers;
     int ncert;             /* %d in cert/key counts 0..ncert-1 */
-    const char *client_certs;       /* folder: connection i is bot%04d of it, from 1 */
+    const char *client_certs;       /* folder: connection i is bot%04d of it ... */
+    int first_bot;                  /* ... counted from here */
+    int first_room;                 /* number in the name of the first room */
     const char *hello, *welcome, *join, *joined, *chat;
     const char *ping, *pong;        /* substring of a heartbeat, its answer */
     const char *refusal;            /* substring of a line that refuses something */
@@ -78,7 +80,7 @@ static struct {
 } o = {
     .host = "127.0.0.1", .port = 6697, .dialect = D_IRC, .n = 100, .rooms = 1,
     .senders = 10, .size = 200, .window = 8, .msgs = 1000000000, .seconds = 0,
-    .conc = 64, .settle = 0.5, .stall = 5, .echo = -1, .ncert = 1, .first_n = 1,
+    .conc = 64, .settle = 0.5, .stall = 5, .echo = -1, .ncert = 1, .first_n = 1, .first_bot = 1,
     .hello = "{\"t\":\"hello\",\"u\":\"%u\"}", .welcome = "\"welcome\"",
     .join = "{\"t\":\"join\",\"r\":\"%r\"}", .joined = "\"joined\"",
     .chat = "{\"t\":\"msg\",\"r\":\"%r\",\"x\":\"%s\"}",
@@ -109,6 +111,7 @@ static void usage(void)
 "  --resume                  resume TLS sessions after a first connection\n"
 "  --ca F --cert F --key F   PEM files; %d in cert/key = connection % --ncert\n"
 "  --client-certs DIR        one identity per connection: DIR/bot0001.crt, .key, ...\n"
+"  --first-bot N             the number of the first of them (default 1)\n"
 "  --groups L --tls 1.2|1.3 --ciphers L   TLS choices\n"
 "  --hello T --join T --chat T   line templates: %u user %r room %s text, and %n a\n"
 "                            number that grows by one each time, per connection\n"
@@ -118,6 +121,7 @@ static void usage(void)
 "  --refusal-substr S        a line that contains S refuses something: counted, the\n"
 "                            first ones printed\n"
 "  --room-prefix S --nick-prefix S   names of rooms and users before their number\n"
+"  --first-room N            the number of the first room (default 0)\n"
 "  --pid P[,P...]            server processes to account CPU and memory for\n"
 "  --core C                  core the server is pinned to (default 0)\n"
 "  --label L --json          name of the run; print one JSON line only\n");
@@ -342,13 +346,13 @@ static void put(struct conn *c, const char *s, int len)
 static int room_name(char *b, int r)
 {
     const char *pre = o.room_prefix ? o.room_prefix : o.dialect == D_IRC ? "#room" : "room";
-    return sprintf(b, "%s%d", pre, r);
+    return sprintf(b, "%s%d", pre, r + o.first_room);
 }
 
 /* The user's name: the certificate's where each connection has its own. */
 static int user_name(char *b, const struct conn *c)
 {
-    return o.client_certs ? sprintf(b, "bot%04d", c->idx + 1) : sprintf(b, "%s%d", o.nick_prefix, c->idx);
+    return o.client_certs ? sprintf(b, "bot%04d", c->idx + o.first_bot) : sprintf(b, "%s%d", o.nick_prefix, c->idx);
 }
 
 /* Expand %u %r %s %n in a template and add the newline.  %n is the same number
@@ -683,7 +687,7 @@ static int new_session(SSL *s, SSL_SESSION *sess)
 static FILE *pem_file(int i, const char *ending)
 {
     char path[1024];
-    snprintf(path, sizeof path, "%s/bot%04d.%s", o.client_certs, i + 1, ending);
+    snprintf(path, sizeof path, "%s/bot%04d.%s", o.client_certs, i + o.first_bot, ending);
     FILE *f = fopen(path, "r");
     if (!f) die(path);
     return f;
@@ -743,7 +747,8 @@ static void parse_options(int argc, char **argv)
     enum { HOST = 1, PORT, DIALECT, N, ROOMS, SENDERS, SIZE, RATE, WINDOW, MSGS, SECONDS, CONC,
            SETTLE, STALL, ECHO_, NOJOIN, RESUME, CA, CERT, KEY, NCERT, GROUPS, TLS, CIPHERS, HELLO,
            WELCOME, JOIN, JOINED, CHAT, ROOMP, NICKP, DEAF, PID, LABEL, JSON, CORE,
-           BODY, GATE, FIRST_N, CLIENT_CERTS, PING, PONG, REFUSAL };
+           BODY, GATE, FIRST_N, CLIENT_CERTS, FIRST_BOT, FIRST_ROOM,
+           PING, PONG, REFUSAL };
     static const struct option lo[] = {
         {"host",1,0,HOST},{"port",1,0,PORT},{"dialect",1,0,DIALECT},{"n",1,0,N},{"rooms",1,0,ROOMS},
         {"senders",1,0,SENDERS},{"size",1,0,SIZE},{"rate",1,0,RATE},{"window",1,0,WINDOW},
@@ -754,6 +759,7 @@ static void parse_options(int argc, char **argv)
         {"join",1,0,JOIN},{"joined",1,0,JOINED},{"chat",1,0,CHAT},{"room-prefix",1,0,ROOMP},
         {"nick-prefix",1,0,NICKP},{"pid",1,0,PID},{"label",1,0,LABEL},{"json",0,0,JSON},{"core",1,0,CORE},{"deaf",1,0,DEAF},
         {"body",1,0,BODY},{"gate",0,0,GATE},{"first-n",1,0,FIRST_N},{"client-certs",1,0,CLIENT_CERTS},
+        {"first-bot",1,0,FIRST_BOT},{"first-room",1,0,FIRST_ROOM},
         {"ping-substr",1,0,PING},{"pong",1,0,PONG},{"refusal-substr",1,0,REFUSAL},{0,0,0,0}};
     int c;
     while ((c = getopt_long(argc, argv, "", lo, NULL)) != -1) switch (c) {
@@ -797,6 +803,8 @@ static void parse_options(int argc, char **argv)
         case GATE: o.gate = 1; break;
         case FIRST_N: o.first_n = strtoull(optarg, NULL, 10); break;
         case CLIENT_CERTS: o.client_certs = optarg; break;
+        case FIRST_BOT: o.first_bot = atoi(optarg); break;
+        case FIRST_ROOM: o.first_room = atoi(optarg); break;
         case PING: o.ping = optarg; break;
         case PONG: o.pong = optarg; break;
         case REFUSAL: o.refusal = optarg; break;

@@ -26,6 +26,10 @@ class Scenario(NamedTuple):
     title: str
     args: str
     figure: Figure
+    beside: str = ""  # options of a second generator, started after `delay` s
+    delay: float = 0.0
+    rooms: int = 1  # that both of them need ...
+    bots: int = 0  # ... and so many certificates
 
 
 SCENARIOS = {
@@ -54,6 +58,16 @@ SCENARIOS = {
         "reconnect storm",
         "--n 1000 --conc 1000 --gate --senders 1 --window 1 --msgs 1 --settle 0",
         STORM,
+    ),
+    # H, while 100 others talk in a room of their own: what they notice of it
+    "S": Scenario(
+        "100 talk, 1000 come at once",
+        "--n 100 --senders 1 --rate 50 --seconds 4",
+        P99,
+        beside="--n 1000 --first-bot 101 --first-room 1 --conc 1000 --gate --senders 0 --msgs 0",
+        delay=1.5,
+        rooms=2,
+        bots=1100,
     ),
 }
 DEFAULT_SCENARIOS = ("A100", "A1000", "B", "C", "D", "E")

@@ -35,7 +35,9 @@ class Limits:
     """What the server allows, waits for and keeps. Every value is above zero."""
 
     handshake_timeout: float = _limit(10.0, "s; a stalled TLS handshake ends")
-    handshakes_at_once: int = _count(64, "on the CPU; waiting for a peer takes no place")
+    handshakes_at_once: int = _count(
+        4, "steps in a row, then others get a turn; waiting for a peer takes no place"
+    )
     unauthenticated: int = _count(
         1024, "connections before `hello`; over it the oldest of the busiest address goes"
     )

@@ -37,6 +37,7 @@ log = logging.getLogger("trio_chat.server")
 
 ROW_SIZE = 256 * 1024  # bytes of lines in one row of the log
 FAIRNESS = 200  # members pushed to before other tasks get a turn
+ARRIVALS = 20  # members admitted likewise
 
 
 class Receipt(Protocol):
@@ -120,9 +121,11 @@ class Room:
             chunk = _chunk(entries)
             await self._append(chunk)
             del entries[: len(chunk)]
-        for item in items:
-            if isinstance(item, Arrival):
-                self._admit(item)
+        arrivals = [item for item in items if isinstance(item, Arrival)]
+        for number, arrival in enumerate(arrivals, 1):
+            self._admit(arrival)
+            if number % ARRIVALS == 0:
+                await trio.lowlevel.checkpoint()
         if self.roster.changed:
             self.cast(*self.roster.tell())
 
