@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from urllib.parse import quote
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from trio_chat.errors import BadName, WrongCertificate
@@ -24,7 +25,7 @@ def certificate(
     uris: tuple[str, ...] = (),
     units: tuple[str, ...] = (),
     usages: tuple[x509.ObjectIdentifier, ...] | None = None,
-    key: ec.EllipticCurvePrivateKey = KEY,
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey = KEY,
 ) -> x509.Certificate:
     parts = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units]
     parts += [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in common]
@@ -152,6 +153,26 @@ def test_a_device_is_beneath_its_key() -> None:
     assert found.device("x") == found.fingerprint[:32] + ".x"
     other = client_identity(certificate("a", key=ec.generate_private_key(ec.SECP256R1())))
     assert other.device("x") != found.device("x")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        KEY,
+        ed25519.Ed25519PrivateKey.generate(),
+        rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    ],
+    ids=["p256", "ed25519", "rsa"],
+)
+def test_issuer_and_key_are_taken_as_they_stand(
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey,
+) -> None:
+    made = certificate("a", key=key)
+    info = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    found = client_identity(made)
+    assert found.fingerprint == hashlib.sha256(info).hexdigest() == key_fingerprint(made)
+    assert found.issuer == made.issuer.public_bytes()
+    assert found.serial == 4711
 
 
 def test_the_fingerprint_survives_renewal() -> None:

@@ -36,7 +36,7 @@ class Limits:
 
     handshake_timeout: float = _limit(10.0, "s; a stalled TLS handshake ends")
     handshakes_at_once: int = _count(
-        4, "steps in a row, then others get a turn; waiting for a peer takes no place"
+        8, "steps in a row while somebody talks; waiting for a peer takes no place"
     )
     unauthenticated: int = _count(
         1024, "connections before `hello`; over it the oldest of the busiest address goes"

@@ -36,6 +36,7 @@ RESERVED = frozenset({"god", "ca", "server", "admin"})
 
 _LONGEST = 320  # code points; no spelling of a name, or of a two-person room, has more
 _PUNCTUATION = frozenset("._-")
+_ASCII = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 _DEVICE = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
 # Vowel signs and the like, which letters of many scripts cannot be written without.
 _MARKS = frozenset({"Mn", "Mc"})
@@ -63,6 +64,8 @@ def check_name(name: str) -> str:
 
     For rooms and device names; `check_user` refuses the reserved ones as well.
     """
+    if _ASCII.fullmatch(name):
+        return name  # as most are, and those that come in a storm of connections
     if len(name) > _LONGEST:
         raise BadName(RULE)
     name = unicodedata.normalize("NFC", name)

@@ -37,6 +37,9 @@ _chunk = memoryview(bytearray(CHUNK))  # filled and emptied without waiting in b
 class Slots(Protocol):
     """Places on the CPU for handshakes: `trio.Semaphore` is one."""
 
+    def acquire_nowait(self) -> None:
+        """Take a place if there is one, or raise `trio.WouldBlock`."""
+
     async def acquire(self) -> None:
         """Wait for a place."""
 
@@ -74,11 +77,11 @@ class Wire(trio.abc.Stream):
         "stream",
     )
 
-    def __init__(self, sock: socket.socket, context: TappedContext, slots: Slots) -> None:
+    def __init__(self, sock: socket.socket, context: TappedContext, slots: Slots | None) -> None:
         self._sock = sock
         self._send = sock.send
         self._receive_into = sock.recv_into
-        self._slots: Slots | None = slots
+        self._slots = slots
         self._in_slot = False
         self._tail = b""
         self._end: ssl.SSLError | None = None  # why nothing more can be read
@@ -99,6 +102,8 @@ class Wire(trio.abc.Stream):
             trio.BrokenResourceError: it failed; the peer has been sent the alert.
         """
         try:
+            # TLS is asked when it has something to go by, not before.
+            self._incoming.write(await self.receive_some())
             await self.stream.do_handshake()
         finally:
             self._leave_slot()
@@ -247,7 +252,10 @@ class Wire(trio.abc.Stream):
         while True:
             await wait_readable(self._sock)
             if self._slots is not None:
-                await self._slots.acquire()
+                try:
+                    self._slots.acquire_nowait()
+                except trio.WouldBlock:
+                    await self._slots.acquire()
                 self._in_slot = True
             try:
                 return self._sock.recv(RECORD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from trio_chat.errors import WrongCertificate
 from trio_chat.identity import ADMIN, client_identity, may_serve
@@ -56,6 +59,21 @@ def test_openssl_reads_what_our_certificate_says(authority: Authority, openssl: 
     assert "X509v3 Key Usage: critical\n                Digital Signature\n" in text
     assert "OU = trio-chat bot" in text
     assert f"serial={serial_text(made.certificate.serial_number)}\n" in text
+
+
+def test_a_certificate_of_version_1_has_issuer_and_key_in_the_same_place(
+    tmp_path: Path, openssl: Openssl
+) -> None:
+    key, csr, crt = (tmp_path / name for name in ("key", "csr", "crt"))
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    openssl("req", "-new", "-key", key, "-subj", "/CN=ana", "-out", csr)
+    openssl("x509", "-req", "-in", csr, "-signkey", key, "-days", "1", "-out", crt)
+    found = read_certificate(crt)
+    assert found.version is x509.Version.v1
+    identity = client_identity(found)
+    assert identity.issuer == found.issuer.public_bytes()
+    info = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert identity.fingerprint == hashlib.sha256(info).hexdigest()
 
 
 @pytest.mark.parametrize("key_type", ["p256", "ed25519"])

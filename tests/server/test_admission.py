@@ -48,6 +48,7 @@ def test_who_is_let_in_waits_no_longer() -> None:
 
 def test_an_address_that_fails_too_often_gets_one_place_and_costs_nobody_else_any() -> None:
     door = admission(failures_per_address=3, failures_window=100)
+    door.talked = 0.0
     for now in (0.0, 1.0):
         door.fail("bad", now)
     assert door.slots_for("bad", 2.0) is door.slots
@@ -58,8 +59,19 @@ def test_an_address_that_fails_too_often_gets_one_place_and_costs_nobody_else_an
     assert door.slots_for("good", 3.0) is door.slots
 
 
+def test_in_a_silence_nobody_waits_for_a_place_but_an_address_that_fails() -> None:
+    door = admission(failures_per_address=1, failures_window=100)
+    assert door.slots_for("good", 0.0) is None
+    door.talked = 1.0
+    assert door.slots_for("good", 5.9) is door.slots
+    assert door.slots_for("good", 6.0) is None
+    door.fail("bad", 6.0)
+    assert door.slots_for("bad", 6.0) is not None
+
+
 def test_failures_are_forgotten_after_the_window() -> None:
     door = admission(failures_per_address=2, failures_window=100)
+    door.talked = 100.0
     door.fail("bad", 0.0)
     door.fail("bad", 50.0)
     assert door.slots_for("bad", 60.0) is not door.slots

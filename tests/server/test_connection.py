@@ -339,6 +339,7 @@ async def test_handshakes_wait_for_a_place_and_all_get_one(
     run_server: Serve, dial: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = await run_server(handshakes_at_once=1)
+    server.admission.talked = trio.current_time()
     places = server.admission.slots
     waiting = 0
     acquire = trio.Semaphore.acquire

@@ -30,6 +30,7 @@ class Applicant(Protocol):
 
 A = TypeVar("A", bound=Applicant)
 
+SILENCE = 5.0  # s without a message
 ADDRESSES = 10_000  # whose failures are remembered; over it the one that failed first is forgotten
 
 
@@ -38,6 +39,7 @@ class Admission(Generic[A]):
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.talked = float("-inf")  # when something was last said in any room
         self.slots = trio.Semaphore(limits.handshakes_at_once)
         self.waiting: dict[str, dict[A, None]] = {}
         self.here: Counter[str] = Counter()  # authenticated connections by address
@@ -64,11 +66,14 @@ class Admission(Generic[A]):
         """How many have not said `hello` yet."""
         return sum(map(len, self.waiting.values()))
 
-    def slots_for(self, address: str, now: float) -> trio.Semaphore:
-        """Return the places on the CPU where `address` may shake hands."""
+    def slots_for(self, address: str, now: float) -> trio.Semaphore | None:
+        """Return the places on the CPU where `address` may shake hands.
+
+        None where it need not wait for one: in a silence nobody would notice.
+        """
         if self.failures(address, now) < self.limits.failures_per_address:
             self._single.pop(address, None)
-            return self.slots
+            return self.slots if now < self.talked + SILENCE else None
         return self._single.setdefault(address, trio.Semaphore(1))
 
     def fail(self, address: str, now: float) -> None:

@@ -89,7 +89,9 @@ class Connection(Outlet):
     device: str
     bucket: Bucket
 
-    def __init__(self, server: Server, sock: socket.socket, address: str, slots: Slots) -> None:
+    def __init__(
+        self, server: Server, sock: socket.socket, address: str, slots: Slots | None
+    ) -> None:
         super().__init__(next(_numbers), Wire(sock, server.context, slots), server.nursery)
         self.address = address
         self.nick: str | None = None
@@ -157,7 +159,7 @@ class Connection(Outlet):
         if der is None:
             raise WrongCertificate("there is no certificate")
         try:
-            identity = client_identity(x509.load_der_x509_certificate(der))
+            identity = client_identity(x509.load_der_x509_certificate(der), der)
         except ValueError:
             raise WrongCertificate("the certificate cannot be read") from None
         self._server.revocations.check(identity, time.time())

@@ -65,7 +65,7 @@ Item = list[Entry] | Arrival | None
 """What is posted to a room. None is nothing, but a reason to look."""
 
 Audience = Callable[["Room"], None]
-"""Called after a batch of a two-person room, to tell those who have not joined it."""
+"""Called after each batch of a room, for those who are not members."""
 
 
 class Room:

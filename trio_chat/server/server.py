@@ -79,7 +79,7 @@ class Server:
         self.revocations = revocations
         self.store = store
         self.nursery = nursery
-        self.rooms = Rooms(store, config.limits, self._tell_absent, nursery)
+        self.rooms = Rooms(store, config.limits, self._heed, nursery)
         self.admission: Admission[Connection] = Admission(config.limits)
         self.stopped = stopped
         self.addresses: list[tuple[str, int]] = []
@@ -260,10 +260,14 @@ class Server:
         await self.store.put(f"person:{person}", name.encode(), rev=None)
         self._newcomers.pop(person, None)
 
+    def _heed(self, room: Room) -> None:
+        """Note that something was said in a room."""
+        self.admission.talked = room.touched
+        if names.is_direct(room.name):
+            self._tell_absent(room)
+
     def _tell_absent(self, room: Room) -> None:
         """Tell the two of a two-person room that there is something, where it is not open."""
-        if not names.is_direct(room.name):
-            return
         for person in room.key[1:].split("+"):
             key = names.Key(person)
             peer = names.peer_of(room.name, person)
