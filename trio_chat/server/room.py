@@ -7,7 +7,9 @@ every member's wire. Pushing never awaits.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 import logging
 import time
 from collections import deque
@@ -291,25 +293,27 @@ class Room:
 
     def _recall(self, after: int) -> tuple[int, bytes] | None:
         """Return whole batches that start right after `after`, if memory has them."""
-        if not self._tail or self._tail[0][0] > after + 1:
-            return None
+        tail = self._tail
+        start = bisect.bisect_left(tail, after + 1, key=_first)
+        if start == len(tail) or tail[start][0] != after + 1:
+            return None  # older than memory, or inside a batch: the log slices
         parts: list[bytes] = []
         size, end = 0, after
-        for first, last, body in self._tail:
-            if last <= after:
-                continue
-            if not parts and first != after + 1:
-                return None  # a cursor inside a batch: the log slices
+        for _, last, body in itertools.islice(tail, start, None):
             parts.append(body)
             size, end = size + len(body), last
             if size >= ROW_SIZE:
                 break
-        return (end, b"".join(parts)) if parts else None
+        return end, b"".join(parts)
 
     def drop_tail(self) -> None:
         """Forget the batches kept in memory; the log has them."""
         self._tail.clear()
         self._tail_size = 0
+
+
+def _first(kept: tuple[int, int, bytes]) -> int:
+    return kept[0]
 
 
 def _receipt(entry: Entry) -> Receipt:
