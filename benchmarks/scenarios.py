@@ -70,5 +70,5 @@ SCENARIOS = {
         bots=1100,
     ),
 }
-DEFAULT_SCENARIOS = ("A100", "A1000", "B", "C", "D", "E")
+DEFAULT_SCENARIOS = ("A100", "A1000", "B", "C", "D", "E", "S")
 QUICK_SCENARIOS = ("A100", "B", "D")

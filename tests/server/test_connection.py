@@ -424,3 +424,65 @@ async def test_input_cut_anywhere_is_read_the_same(server: Server, enter: Connec
     for position in range(len(line)):
         await peer.write(line[position : position + 1])
     await peer.expect("message", text="ñandú 😀 día")
+
+
+# --- what comes together -----------------------------------------------------------------
+
+
+def send(room: str, n: int, text: str) -> bytes:
+    return json.dumps({"type": "send", "room": room, "n": n, "text": text}).encode() + b"\n"
+
+
+async def test_what_comes_together_is_said_in_its_order(
+    run_server: Serve, enter: Connect, dial: Connect
+) -> None:
+    server = await run_server()
+    alice, bob = await enter(server, "alice"), await enter(server, "bob")
+    await bob.say("create", room="side", id="c")
+    await bob.until("ok", id="c")
+    for peer in (alice, bob):
+        await peer.say("join", room="side")
+        await peer.until("joined", room="side")
+    await alice.say("ping")
+    await alice.until("pong")
+    await bob.write(
+        send("lobby", 1, "a")
+        + send("lobby", 2, "b")
+        + send("side", 1, "c")
+        + send("lobby", 3, "d")
+        + b'{"type":"leave","room":"lobby","id":"l"}\n'
+        + send("lobby", 4, "not here")
+        + send("side", 2, "e")
+    )
+    error = await bob.until("error")
+    assert (error["code"], error["n"]) == ("not-member", 4)
+    heard: dict[str, list[str]] = {"lobby": [], "side": []}
+    while len(heard["side"]) < 2 or len(heard["lobby"]) < 3:
+        frame = await alice.until("message")
+        heard[frame["room"]].append(frame["text"])
+    assert heard == {"lobby": ["a", "b", "d"], "side": ["c", "e"]}
+
+
+async def test_what_was_said_before_the_end_of_a_connection_counts(
+    run_server: Serve, enter: Connect
+) -> None:
+    server = await run_server(bad_frames=1)
+    alice, bob = await enter(server, "alice"), await enter(server, "bob")
+    await alice.expect("entered", count=2)
+    await bob.write(send("lobby", 1, "last words") + b"what?\n" + send("lobby", 2, "after it"))
+    assert [frame["type"] for frame in await bob.rest()][-1] == "closing"
+    await alice.until("message", text="last words")
+    await alice.expect("left", count=1)
+    await alice.quiet()
+
+
+async def test_sends_that_are_held_back_do_not_hold_back_those_before(
+    run_server: Serve, enter: Connect
+) -> None:
+    server = await run_server(input_burst=3, input_rate=0.001)
+    alice, bob = await enter(server, "alice"), await enter(server, "bob")
+    await alice.expect("entered", count=2)
+    await bob.write(b"".join(send("lobby", n, str(n)) for n in range(1, 5)))
+    for text in ("1", "2"):  # the join was the first of the three
+        await alice.until("message", text=text)
+    await alice.quiet()
