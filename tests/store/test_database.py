@@ -166,3 +166,16 @@ async def test_the_bodys_error_comes_out_as_it_is(path: Path, key: bytes) -> Non
     with pytest.raises(KeyError, match="mine"):
         async with open_store(path, key=key):
             raise KeyError("mine")
+
+
+async def test_the_write_ahead_log_is_laid_out_and_holds_nothing(path: Path, key: bytes) -> None:
+    async with open_store(path, key=key) as store:
+        log = path.with_name(f"{path.name}-wal")
+        size = log.stat().st_size
+        assert size > 4_000_000
+        assert path.stat().st_size < 100_000
+        for number in range(50):
+            await store.put(f"entry {number}", b"x" * 1000, rev=0)
+        assert log.stat().st_size == size  # what is written overwrites
+    async with open_store(path, key=key) as store:
+        assert (await store.get("entry 49")) is not None

@@ -38,6 +38,7 @@ SCHEMA = 1
 
 _APPLICATION = 0x74726331  # "trc1": tells our databases from anybody else's
 _BUSY_TIMEOUT = 5000  # ms that another process (a backup) may hold the database
+_WAL_PAGES = 1000  # after which SQLite copies them into the database, and begins anew
 _CACHE = 16 * 1024  # KiB of decrypted pages for each connection
 
 # Batches lie in the order in which they came, whatever their room: appending fills one page
@@ -252,7 +253,28 @@ def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Conn
         db.pragma("application_id", _APPLICATION)
         db.pragma("user_version", SCHEMA)
         db.execute("COMMIT")
+    _lay_out(db)
     return cast(str, db.execute("SELECT value FROM meta WHERE name = 'log'").get)
+
+
+def _lay_out(db: apsw.Connection) -> None:
+    """Have the write-ahead log's file as long now as it gets before it begins anew.
+
+    Where commits overwrite what is there, the file system has nothing of its own to write
+    down for each: a tenth off the slowest ones. A transaction that is too large for the
+    cache is written there before it is taken back; what is left of it counts for nothing.
+    """
+    size = _WAL_PAGES * db.pragma("page_size")
+    db.pragma("cache_size", 10)
+    try:
+        db.execute("BEGIN IMMEDIATE; CREATE TABLE long(x)")
+        db.execute("INSERT INTO long VALUES(zeroblob(?))", (size,))
+    except apsw.FullError:
+        pass  # no room for that: then it grows commit by commit, as far as it can
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        db.pragma("cache_size", -_CACHE)
 
 
 def _unlock(key: bytes | None, db: apsw.Connection) -> None:
