@@ -40,7 +40,7 @@ def test(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def stress(session: nox.Session) -> None:
-    """Run the long tests too: 1,000 hostile connections, a minute of not reading."""
+    """Run the long tests too: 1,000 hostile connections, a simulated day."""
     session.install("-e.", *_group("test"))
     session.run("pytest", "--stress", "-m", "stress", *session.posargs)
 
@@ -50,3 +50,17 @@ def bench(session: nox.Session) -> None:
     """Measure against the peers that are installed; arguments go to benchmarks/bench.py."""
     session.install(".")
     session.run("python", "benchmarks/bench.py", *session.posargs)
+
+
+@nox.session(default=False)
+def instructions(session: nox.Session) -> None:
+    """Count the server's instructions against the baseline; needs valgrind and openssl."""
+    session.install("-e.")
+    session.run("python", "benchmarks/instructions.py", *session.posargs)
+
+
+@nox.session(default=False)
+def scale(session: nox.Session) -> None:
+    """Try large sizes: 5,000 members, a million lines, 1 GB; needs what bench needs."""
+    session.install("-e.")
+    session.run("python", "benchmarks/scale.py", *session.posargs)

@@ -32,6 +32,7 @@ import sys
 import time
 from pathlib import Path
 
+import chart
 import report
 from scenarios import DEFAULT_SCENARIOS, QUICK_SCENARIOS, SCENARIOS
 
@@ -389,6 +390,8 @@ def show(o, path, servers):
     else:
         bases = [b for b in USUAL_BASES if b in results.servers] or results.servers[:1]
     durable = {name for name, spec in servers.items() if spec.get("durable")}
+    if o.chart:
+        chart.write(Path(o.chart), results, bases[0], machine, durable)
     if o.markdown:
         tables = report.markdown(results, bases, machine, durable)
         if o.markdown == "-":
@@ -416,6 +419,7 @@ def parse_options():
         "--base", help="servers that ratios are to, comma-separated (default: inspircd,limit)"
     )
     p.add_argument("--markdown", metavar="FILE", help="write Markdown tables too; - for stdout")
+    p.add_argument("--chart", metavar="FILE", help="draw an SVG too, against the first base")
     p.add_argument("--report", metavar="FILE", help="run nothing; report on these results")
     p.add_argument("--servers", default=HERE / "servers.json", help="how to start each server")
     p.add_argument(
