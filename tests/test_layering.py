@@ -23,6 +23,7 @@ FACES = ("", "server", "client", "pki")  # the packages themselves: what they ex
 # it, "x!" for what x itself exports.
 RINGS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BOTTOM, BOTTOM),
+    "mls": ("mls",),
     "protocol": (*BOTTOM, "protocol"),
     "chat": CORE,
     "tls": (*BOTTOM, "tls"),
@@ -42,7 +43,8 @@ NOT_IN_THE_CORE = {
     *("trio", "asyncio", "time", "datetime", "os", "random", "secrets", "socket", "ssl"),
     *("threading", "subprocess", "pathlib", "io", "tempfile", "logging"),
 }
-PURE = tuple(part for part in CORE if part != "files")
+PURE = ("mls", *(part for part in CORE if part != "files"))
+RANDOM = {"mls": "secrets"}  # keys and nonces are made where they are used
 ONE_SYSTEM_ONLY = {
     *("fcntl", "termios", "tty", "pty", "pwd", "grp", "resource", "curses", "readline", "syslog"),
     *("msvcrt", "winreg", "winsound", "_winapi", "ctypes.wintypes", "posix", "nt"),
@@ -107,6 +109,8 @@ def test_the_rings_forbid_what_they_should() -> None:
         ("server", "trio_chat.client"),
         ("client", "trio_chat.server"),
         ("server", "trio_chat.mls"),
+        ("mls", "trio_chat.errors"),
+        ("mls", "trio_chat.names"),
         ("server", "trio_chat.e2ee.seal"),
         ("protocol", "trio_chat.tls"),
         ("chat", "trio_chat.store"),
@@ -126,8 +130,16 @@ def test_every_part_has_its_place_in_the_rings() -> None:
     "path", [p for p in MODULES if name_of(p).partition(".")[0] in PURE], ids=name_of
 )
 def test_the_core_has_no_clock_no_files_no_randomness_and_no_trio(path: Path) -> None:
+    allowed = RANDOM.get(name_of(path).partition(".")[0])
     for full in imported(parse(path)):
-        assert full.partition(".")[0] not in NOT_IN_THE_CORE, full
+        top = full.partition(".")[0]
+        assert top not in NOT_IN_THE_CORE or top == allowed, full
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if name_of(p).startswith("mls")], ids=name_of)
+def test_mls_knows_nothing_of_certificates(path: Path) -> None:
+    for full in imported(parse(path)):
+        assert not full.startswith("cryptography.x509"), full
 
 
 def test_only_the_host_of_the_terminal_knows_asyncio() -> None:

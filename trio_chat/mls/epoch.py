@@ -1,0 +1,243 @@
+"""One epoch of a group, as its members hold it (RFC 9420, section 8), and the step to the next.
+
+`commits` and `joining` make epochs; `group` puts the verbs on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self, TypeAlias
+
+import attrs
+
+from trio_chat.mls import schedule
+from trio_chat.mls.errors import ProtocolError
+from trio_chat.mls.framing import seal_private, seal_public
+from trio_chat.mls.leaves import Authenticate
+from trio_chat.mls.messages import (
+    AuthenticatedContent,
+    ExternalPSK,
+    GroupContext,
+    PreSharedKeyID,
+    PrivateMessage,
+    ProposalRef,
+    PublicMessage,
+    ReInit,
+    ResumptionPSK,
+    WireFormat,
+)
+from trio_chat.mls.proposals import Change, Proposed
+from trio_chat.mls.schedule import EpochSecrets
+from trio_chat.mls.secrettree import MAX_SKIP, SecretTree
+from trio_chat.mls.signature import SignatureKey
+from trio_chat.mls.suite import CipherSuite
+from trio_chat.mls.tree import RatchetTree
+
+__all__ = ["Epoch", "Services", "Turn", "find_psks", "turn"]
+
+FindPSK: TypeAlias = Callable[[ExternalPSK | ResumptionPSK], bytes | None]
+
+PAST_EPOCHS = 32  # whose resumption PSKs are kept
+
+
+def no_psks(_name: ExternalPSK | ResumptionPSK) -> None:
+    """Know no pre-shared key."""
+
+
+@attrs.frozen(kw_only=True)
+class Services:
+    """What the application does for a group.
+
+    Attributes:
+        authenticate: The authentication service; see `leaves`.
+        psks: Finds a pre-shared key that is not one of the group's own past, or None.
+        max_skip: How many message keys of a sender may be skipped, and are kept for late ones.
+    """
+
+    authenticate: Authenticate
+    psks: FindPSK = no_psks
+    max_skip: int = MAX_SKIP
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Epoch:
+    """A member's view of one epoch; frozen, but for the message ratchets and what is pending.
+
+    Attributes:
+        context: What all members agree on.
+        tree: The ratchet tree.
+        index: Our leaf index.
+        keys: The private keys of our leaf and of the nodes above, by node.
+        signature_key: Of our leaf.
+        secrets: The epoch's secrets.
+        secret_tree: The message keys; they go forward with each message.
+        interim_transcript_hash: What the next commit's transcript begins with.
+        confirmation_tag: Of the commit that began the epoch.
+        resumption_psks: Of this epoch and those before, by epoch.
+        services: What the application does.
+        change: What began the epoch; None for who joins, creates or restores.
+        reinit: How the group is to begin anew; if set, this was its last epoch.
+        pending: Valid proposals that no commit has covered yet, in the order they came.
+        updates: The private keys of our own Updates among them, by public encryption key.
+    """
+
+    suite: CipherSuite
+    context: GroupContext
+    tree: RatchetTree
+    index: int
+    keys: Mapping[int, bytes]
+    signature_key: SignatureKey
+    secrets: EpochSecrets
+    secret_tree: SecretTree
+    interim_transcript_hash: bytes
+    confirmation_tag: bytes
+    resumption_psks: Mapping[int, bytes]
+    services: Services
+    change: Change | None = None
+    reinit: ReInit | None = None
+    pending: dict[ProposalRef, Proposed] = attrs.field(factory=dict)
+    updates: dict[bytes, tuple[bytes, SignatureKey]] = attrs.field(factory=dict)
+
+    def __repr__(self) -> str:
+        context = self.context
+        return f"<{type(self).__name__} {context.group_id.hex()} epoch {context.epoch}>"
+
+    def seal(self, message: AuthenticatedContent, padding: int) -> PrivateMessage | PublicMessage:
+        """Protect a signed message of ours as its wire format says (section 6)."""
+        if message.wire_format is WireFormat.PUBLIC_MESSAGE:
+            key = self.secrets.membership_key
+            return seal_public(self.suite, key, message, self.context)
+        sender_data = self.secrets.sender_data_secret
+        return seal_private(self.suite, self.secret_tree, sender_data, message, padding)
+
+    def find_psk(self, name: ExternalPSK | ResumptionPSK) -> bytes | None:
+        """Find a pre-shared key: one of our own past, or one that the application has."""
+        if isinstance(name, ResumptionPSK) and name.psk_group_id == self.context.group_id:
+            return self.resumption_psks.get(name.psk_epoch)
+        return self.services.psks(name)
+
+    def check_alive(self) -> None:
+        """Refuse to go on with a group that a ReInit has ended (section 11.2)."""
+        if self.reinit is not None:
+            raise ProtocolError("the group has ended; begin anew as its ReInit says")
+
+    @classmethod
+    def begin(
+        cls,
+        *,
+        suite: CipherSuite,
+        turn: Turn,
+        tree: RatchetTree,
+        index: int,
+        keys: Mapping[int, bytes],
+        signature_key: SignatureKey,
+        services: Services,
+        resumption_psks: Mapping[int, bytes],
+        change: Change | None = None,
+    ) -> Self:
+        """Return a new epoch out of what has turned the last one."""
+        number = turn.context.epoch
+        past = {
+            epoch: psk for epoch, psk in resumption_psks.items() if epoch > number - PAST_EPOCHS
+        }
+        return cls(
+            suite=suite,
+            context=turn.context,
+            tree=tree,
+            index=index,
+            keys=keys,
+            signature_key=signature_key,
+            secrets=turn.secrets,
+            secret_tree=SecretTree.of(
+                suite, tree.leaf_count, turn.encryption_secret, services.max_skip
+            ),
+            interim_transcript_hash=turn.interim_transcript_hash,
+            confirmation_tag=turn.confirmation_tag,
+            resumption_psks={**past, number: turn.secrets.resumption_psk},
+            services=services,
+            change=change,
+            reinit=change.reinit if change else None,
+        )
+
+
+def find_psks(names: Iterable[PreSharedKeyID], find: FindPSK) -> list[tuple[PreSharedKeyID, bytes]]:
+    """Return each pre-shared key with its value, or raise ProtocolError."""
+    found = []
+    for name in names:
+        psk = find(name.psk)
+        if psk is None:
+            raise ProtocolError("a pre-shared key is not known here")
+        found.append((name, psk))
+    return found
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Turn:
+    """What the key schedule makes of a commit: a new context, and its secrets.
+
+    `joiner` and `member` are for the Welcome alone.
+    """
+
+    context: GroupContext
+    secrets: EpochSecrets
+    encryption_secret: bytes
+    confirmation_tag: bytes
+    interim_transcript_hash: bytes
+    joiner: bytes = b""
+    member: bytes = b""
+
+
+def turn(
+    suite: CipherSuite,
+    message: AuthenticatedContent,
+    *,
+    context: GroupContext,
+    interim: bytes,
+    init_secret: bytes,
+    commit_secret: bytes,
+    psk: bytes,
+) -> Turn:
+    """Go through the key schedule with a commit (sections 8 and 8.2).
+
+    Args:
+        suite: The cipher suite.
+        message: The signed commit; its confirmation tag does not matter.
+        context: The provisional context, with the old confirmed transcript hash.
+        interim: The old epoch's interim transcript hash.
+        init_secret: The old epoch's, or that of an external commit.
+        commit_secret: The path's, or zeros.
+        psk: The psk_secret.
+    """
+    confirmed = schedule.confirmed_transcript_hash(suite, interim, message)
+    context = attrs.evolve(context, confirmed_transcript_hash=confirmed)
+    joiner = schedule.joiner_secret(suite, init_secret, commit_secret, context)
+    member = schedule.member_secret(suite, joiner, psk)
+    return from_member_secret(suite, member, context, joiner=joiner)
+
+
+def from_member_secret(
+    suite: CipherSuite, member: bytes, context: GroupContext, *, joiner: bytes = b""
+) -> Turn:
+    """Return what follows from the secret that members and joiners have in common."""
+    secrets, encryption_secret = EpochSecrets.derive(suite, member, context)
+    return settle(suite, secrets, encryption_secret, context, joiner=joiner, member=member)
+
+
+def settle(
+    suite: CipherSuite,
+    secrets: EpochSecrets,
+    encryption_secret: bytes,
+    context: GroupContext,
+    **more: Any,
+) -> Turn:
+    """Return the turn with its confirmation tag and interim transcript hash."""
+    tag = secrets.confirmation_tag(suite, context)
+    confirmed = context.confirmed_transcript_hash
+    return Turn(
+        context=context,
+        secrets=secrets,
+        encryption_secret=encryption_secret,
+        confirmation_tag=tag,
+        interim_transcript_hash=schedule.interim_transcript_hash(suite, confirmed, tag),
+        **more,
+    )

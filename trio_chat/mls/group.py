@@ -1,0 +1,563 @@
+"""A group: what an application does with MLS. Each `Group` is one epoch; a commit returns another.
+
+    alice = Group.create(alice_bundle, b"room", authenticate=authenticate)
+    added = alice.commit(Add(bob_package))
+    send(encode_message(added.message)); send(encode_message(added.welcome))
+    alice = added.group                            # once the delivery service has accepted it
+    bob = Group.join(welcome, bob_bundle, ratchet_tree=alice.ratchet_tree(), authenticate=...)
+    match bob.receive(decode_message(data)):
+        case Received(sender=index, data=text): ...
+        case Proposed(): ...                       # is kept until a commit covers it
+        case Group() as bob: ...                   # a commit; `bob.change` says what it did
+
+Nothing is to be undone: whoever loses the race for an epoch drops its `CommitResult`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+import attrs
+
+from trio_chat.mls import joining, resuming
+from trio_chat.mls.bundle import KeyPackageBundle
+from trio_chat.mls.commits import Plan, build, process, retained_keys
+from trio_chat.mls.epoch import Epoch, FindPSK, Services, no_psks
+from trio_chat.mls.errors import ProtocolError, StaleEpoch
+from trio_chat.mls.framing import open_private, open_public, sign_content, verify_content
+from trio_chat.mls.leaves import Authenticate, CredentialValue, sign_leaf
+from trio_chat.mls.messages import (
+    Add,
+    ApplicationData,
+    AuthenticatedContent,
+    Commit,
+    ContentValue,
+    ExternalPSK,
+    FramedContent,
+    GroupInfo,
+    Member,
+    PreSharedKey,
+    PreSharedKeyID,
+    PrivateMessage,
+    ProposalRef,
+    ProposalValue,
+    PublicMessage,
+    ResumptionPSK,
+    ResumptionPSKUsage,
+    Update,
+    Welcome,
+    WireFormat,
+)
+from trio_chat.mls.nodes import (
+    Capabilities,
+    Extension,
+    KeyPackage,
+    LeafNode,
+    UpdateSource,
+)
+from trio_chat.mls.proposals import Proposed, check_proposal, choose
+from trio_chat.mls.secrettree import MAX_SKIP
+from trio_chat.mls.signature import SignatureKey
+
+__all__ = ["CommitResult", "Group", "Received"]
+
+PADDING = 256  # bytes
+
+
+@attrs.frozen
+class Received:
+    """Application data, and which leaf it is from."""
+
+    sender: int
+    data: bytes = attrs.field(repr=False)
+    authenticated_data: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class CommitResult:
+    """A commit that nobody has seen yet.
+
+    Send `message`; once the delivery service has accepted it as the epoch's one commit, go on
+    with `group`, and send `welcome` to those it adds. Otherwise drop all of it.
+    """
+
+    group: Group
+    message: PrivateMessage | PublicMessage
+    welcome: Welcome | None = None
+
+
+class Group(Epoch):
+    """A member's view of a group in one epoch; `epoch.Epoch` says what it holds.
+
+    What can be received raises DecodeError, ProtocolError or CryptoError and nothing else, and
+    leaves the group as it was.
+    """
+
+    # Beginning
+
+    @classmethod
+    def create(
+        cls,
+        bundle: KeyPackageBundle,
+        group_id: bytes,
+        *,
+        authenticate: Authenticate,
+        extensions: tuple[Extension, ...] = (),
+        psks: FindPSK = no_psks,
+        max_skip: int = MAX_SKIP,
+    ) -> Group:
+        """Create a group with us as its only member (section 11).
+
+        Args:
+            bundle: Our key package, which must be for this alone.
+            group_id: A name that no other group has.
+            authenticate: Judges credentials; see `leaves`.
+            extensions: Of the group context.
+            psks: Finds pre-shared keys that are not the group's own.
+            max_skip: How many message keys of a sender may be skipped, and are kept.
+        """
+        services = Services(authenticate=authenticate, psks=psks, max_skip=max_skip)
+        return joining.create(cls, bundle, group_id, extensions, services)
+
+    @classmethod
+    def join(
+        cls,
+        welcome: Welcome,
+        bundle: KeyPackageBundle,
+        *,
+        authenticate: Authenticate,
+        ratchet_tree: bytes | None = None,
+        resumes: Group | None = None,
+        psks: FindPSK = no_psks,
+        max_skip: int = MAX_SKIP,
+    ) -> Group:
+        """Join a group by a Welcome (section 12.4.3.1).
+
+        Args:
+            welcome: What somebody who added us has sent.
+            bundle: The key package that it is for; erase it afterwards.
+            authenticate: Judges credentials; see `leaves`.
+            ratchet_tree: The tree, if the Welcome does not bring it.
+            resumes: The group that this one must follow, by ReInit or as a branch.
+            psks: Finds pre-shared keys that are not the group's own.
+            max_skip: How many message keys of a sender may be skipped, and are kept.
+
+        Raises:
+            ProtocolError: The Welcome or the group breaks a rule.
+            CryptoError: Something in it does not hold.
+            DecodeError: What is encrypted in it is malformed.
+        """
+        services = Services(authenticate=authenticate, psks=psks, max_skip=max_skip)
+        find = resuming.finder(resumes, psks)
+        group, names = joining.join(cls, welcome, bundle, ratchet_tree, services, find)
+        resuming.check(group, names, resumes)
+        return group
+
+    @classmethod
+    def join_external(
+        cls,
+        info: GroupInfo,
+        bundle: KeyPackageBundle,
+        *,
+        authenticate: Authenticate,
+        ratchet_tree: bytes | None = None,
+        replace: int | None = None,
+        use_psks: Iterable[bytes] = (),
+        psks: FindPSK = no_psks,
+        max_skip: int = MAX_SKIP,
+        authenticated_data: bytes = b"",
+    ) -> CommitResult:
+        """Join a group by a commit of our own (section 12.4.3.2).
+
+        Args:
+            info: The group's current GroupInfo.
+            bundle: Who we are; its key package is not used up.
+            authenticate: Judges credentials; see `leaves`.
+            ratchet_tree: The tree, if the GroupInfo does not bring it.
+            replace: A leaf of our own that is to go, after its state was lost.
+            use_psks: The ids of external pre-shared keys to mix in.
+            psks: Finds them.
+            max_skip: How many message keys of a sender may be skipped, and are kept.
+            authenticated_data: To travel with the commit, in clear.
+        """
+        services = Services(authenticate=authenticate, psks=psks, max_skip=max_skip)
+        names = [
+            PreSharedKey(
+                PreSharedKeyID(ExternalPSK(name), secrets.token_bytes(bundle.suite.hash_size))
+            )
+            for name in use_psks
+        ]
+        group, built = joining.external_commit(
+            cls,
+            info,
+            bundle,
+            ratchet_tree,
+            services,
+            replace=replace,
+            psks=names,
+            authenticated_data=authenticated_data,
+        )
+        message = built.message
+        public = PublicMessage(message.content, message.signature, message.confirmation_tag, None)
+        return CommitResult(group=group, message=public)
+
+    # Looking
+
+    @property
+    def epoch(self) -> int:
+        """The epoch's number."""
+        return self.context.epoch
+
+    @property
+    def epoch_authenticator(self) -> bytes:
+        """A secret that is equal for all who have the same view of the epoch (section 8.7)."""
+        return self.secrets.epoch_authenticator
+
+    def members(self) -> dict[int, LeafNode]:
+        """Return the leaves, by index."""
+        return dict(self.tree.leaves())
+
+    def ratchet_tree(self) -> bytes:
+        """Return the tree for those who join (section 12.4.3.3)."""
+        return self.tree.encode()
+
+    def group_info(self, *, external: bool = False, ratchet_tree: bool = False) -> GroupInfo:
+        """Return a signed GroupInfo (section 12.4.3).
+
+        Args:
+            external: Whether its readers can join by an external commit.
+            ratchet_tree: Whether it brings the tree along.
+        """
+        self.check_alive()
+        return joining.group_info(self, external=external, ratchet_tree=ratchet_tree)
+
+    def export(self, label: bytes, context: bytes, length: int) -> bytes:
+        """MLS-Exporter (section 8.5): a secret of the epoch for a use of the application's."""
+        return self.secrets.export(self.suite, label, context, length)
+
+    def use_psk(self, name: ExternalPSK | ResumptionPSK) -> PreSharedKey:
+        """Return a proposal to mix in a pre-shared key, with a fresh nonce (section 8.4)."""
+        return PreSharedKey(PreSharedKeyID(name, secrets.token_bytes(self.suite.hash_size)))
+
+    # Saying
+
+    def encrypt(
+        self, data: bytes, authenticated_data: bytes = b"", *, padding: int = PADDING
+    ) -> PrivateMessage:
+        """Encrypt application data (section 15).
+
+        The message is as long as if it were padded to `padding` bytes, or to a power of two.
+        """
+        self.check_alive()
+        message = self._sign(ApplicationData(data), authenticated_data, public=False)
+        sealed = self.seal(message, padding)
+        assert isinstance(sealed, PrivateMessage)
+        return sealed
+
+    def make_update(
+        self,
+        *,
+        signature_key: SignatureKey | None = None,
+        credential: CredentialValue | None = None,
+        capabilities: Capabilities | None = None,
+        extensions: tuple[Extension, ...] | None = None,
+    ) -> Update:
+        """Return an Update of our leaf, to propose; its private key waits for a commit."""
+        key = signature_key or self.signature_key
+        private, public = self.suite.generate_key_pair()
+        leaf = _changed(self._leaf(), key, credential, capabilities, extensions)
+        leaf = attrs.evolve(leaf, encryption_key=public, source=UpdateSource())
+        leaf = sign_leaf(self.suite, leaf, key, self.context.group_id, self.index)
+        self.updates[public] = private, key
+        return Update(leaf)
+
+    def propose(
+        self,
+        proposal: ProposalValue,
+        authenticated_data: bytes = b"",
+        *,
+        public: bool = False,
+        padding: int = PADDING,
+    ) -> PrivateMessage | PublicMessage:
+        """Propose something for the next commit (section 12.1); others may commit it.
+
+        Raises:
+            ProtocolError: It is not valid, or not ours to propose.
+        """
+        self.check_alive()
+        sender = Member(self.index)
+        check_proposal(proposal, sender, self.tree, self.context, self.services.authenticate)
+        message = self._sign(proposal, authenticated_data, public=public)
+        reference = message.reference(self.suite)
+        self.pending[reference] = Proposed(sender, proposal, reference)
+        return self.seal(message, padding)
+
+    def commit(
+        self,
+        *proposals: ProposalValue,
+        cover: Iterable[ProposalRef] | None = None,
+        path: bool = True,
+        signature_key: SignatureKey | None = None,
+        credential: CredentialValue | None = None,
+        capabilities: Capabilities | None = None,
+        extensions: tuple[Extension, ...] | None = None,
+        authenticated_data: bytes = b"",
+        ratchet_tree: bool = False,
+        public: bool = False,
+        padding: int = PADDING,
+    ) -> CommitResult:
+        """Make a commit (section 12.4); the group itself stays in its epoch.
+
+        Args:
+            proposals: By value; ours.
+            cover: Which of the pending proposals, by reference; all that fit, if not given.
+            path: Whether to renew our keys; without, only what needs no path can be committed.
+            signature_key: Of our leaf, from the next epoch on.
+            credential: Likewise.
+            capabilities: Likewise.
+            extensions: Of our leaf, likewise.
+            authenticated_data: To travel with the commit, in clear.
+            ratchet_tree: Whether the Welcome brings the tree.
+            public: Whether the commit travels in clear.
+            padding: As for `encrypt`.
+
+        Raises:
+            ProtocolError: The proposals break a rule.
+        """
+        self.check_alive()
+        given = [Proposed(Member(self.index), proposal) for proposal in proposals]
+        if cover is None:
+            covered = choose(self.pending.values(), given, self.index, self.tree, self.context)
+        else:
+            try:
+                covered = [self.pending[reference] for reference in cover]
+            except KeyError:
+                raise ProtocolError("no such proposal is pending") from None
+        key = signature_key or self.signature_key
+        leaf = _changed(self._leaf(), key, credential, capabilities, extensions)
+        plan = Plan(
+            sender=Member(self.index),
+            proposals=[*covered, *given],
+            key=self.signature_key,
+            new_key=key,
+            leaf=leaf if path else None,
+            wire_format=_wire_format(public),
+            authenticated_data=authenticated_data,
+        )
+        return self._commit(plan, ratchet_tree=ratchet_tree, padding=padding)
+
+    def _commit(
+        self, plan: Plan, *, ratchet_tree: bool, padding: int = PADDING, find: FindPSK | None = None
+    ) -> CommitResult:
+        built = build(
+            plan,
+            context=self.context,
+            tree=self.tree,
+            interim=self.interim_transcript_hash,
+            init_secret=self.secrets.init_secret,
+            authenticate=self.services.authenticate,
+            find_psk=find or self.find_psk,
+        )
+        keys = retained_keys(self.keys, self.tree, built.tree, self.index)
+        if built.path is not None:
+            keys.update(built.path.keys)
+        group = self.begin(
+            suite=self.suite,
+            turn=built.turn,
+            tree=built.tree,
+            index=self.index,
+            keys=keys,
+            signature_key=plan.new_key if built.path else plan.key,
+            services=self.services,
+            resumption_psks=self.resumption_psks,
+            change=built.change,
+        )
+        welcome = None
+        if built.change.added:
+            welcome = joining.make_welcome(group, built, ratchet_tree=ratchet_tree)
+        return CommitResult(group=group, message=self.seal(built.message, padding), welcome=welcome)
+
+    def _sign(
+        self, content: ContentValue, authenticated_data: bytes, *, public: bool
+    ) -> AuthenticatedContent:
+        context = self.context
+        framed = FramedContent(
+            context.group_id, context.epoch, Member(self.index), authenticated_data, content
+        )
+        return sign_content(self.suite, self.signature_key, _wire_format(public), framed, context)
+
+    def _leaf(self) -> LeafNode:
+        leaf = self.tree.leaf(self.index)
+        assert leaf is not None
+        return leaf
+
+    # Hearing
+
+    def receive(self, message: PublicMessage | PrivateMessage) -> Received | Proposed | Group:
+        """Take a message from another member, or from somebody outside who may send one.
+
+        Returns:
+            Application data, a proposal, which is now pending, or the group in its next epoch.
+
+        Raises:
+            StaleEpoch: The message is of another epoch.
+            Removed: It is a commit that takes us out.
+            ProtocolError: It breaks a rule, or is one of our own.
+            CryptoError: It does not hold.
+            DecodeError: What is encrypted in it is malformed.
+        """
+        self.check_alive()
+        opened = None
+        if isinstance(message, PublicMessage):
+            self._check_place(message.content.group_id, message.content.epoch)
+            content = open_public(self.suite, self.secrets.membership_key, message, self.context)
+        else:
+            self._check_place(message.group_id, message.epoch)
+            opened = open_private(
+                self.suite,
+                self.secret_tree,
+                self.secrets.sender_data_secret,
+                message,
+                self._is_another,
+            )
+            content = opened.content
+        if content.content.sender == Member(self.index):
+            raise ProtocolError("the message is our own")
+        verify_content(content, self.tree, self.context)
+        result = self._take(content)
+        if opened is not None:
+            opened.consume()
+        return result
+
+    def _check_place(self, group_id: bytes, epoch: int) -> None:
+        if group_id != self.context.group_id:
+            raise ProtocolError("the message is for another group")
+        if epoch != self.context.epoch:
+            raise StaleEpoch(f"the message is of epoch {epoch}, not {self.context.epoch}")
+
+    def _is_another(self, index: int) -> bool:
+        return index != self.index and self.tree.leaf(index) is not None
+
+    def _take(self, message: AuthenticatedContent) -> Received | Proposed | Group:
+        content = message.content
+        body = content.content
+        match body:
+            case ApplicationData(data=data):
+                assert isinstance(content.sender, Member)
+                return Received(content.sender.leaf_index, data, content.authenticated_data)
+            case Commit():
+                return process(self, message)
+        check_proposal(body, content.sender, self.tree, self.context, self.services.authenticate)
+        reference = message.reference(self.suite)
+        proposed = Proposed(content.sender, body, reference)
+        self.pending[reference] = proposed
+        return proposed
+
+    # Beginning anew (sections 11.2 and 11.3)
+
+    def begin_anew(
+        self,
+        bundle: KeyPackageBundle,
+        packages: Iterable[KeyPackage],
+        *,
+        ratchet_tree: bool = False,
+    ) -> CommitResult:
+        """Create the group that follows this one after a ReInit (section 11.2).
+
+        Only the result's `welcome` is to be sent, and `group` to be gone on with.
+
+        Args:
+            bundle: A key package of ours of the new cipher suite.
+            packages: Those of all other members.
+            ratchet_tree: Whether the Welcome brings the tree.
+        """
+        reinit = self.reinit
+        if reinit is None or bundle.suite.number != reinit.cipher_suite:
+            raise ProtocolError("there is no ReInit, or one to another cipher suite")
+        return self._follow(
+            ResumptionPSKUsage.REINIT,
+            bundle,
+            reinit.group_id,
+            reinit.extensions,
+            packages,
+            ratchet_tree=ratchet_tree,
+        )
+
+    def branch(
+        self,
+        bundle: KeyPackageBundle,
+        group_id: bytes,
+        packages: Iterable[KeyPackage],
+        *,
+        extensions: tuple[Extension, ...] = (),
+        ratchet_tree: bool = False,
+    ) -> CommitResult:
+        """Create a group of some of this group's members (section 11.3).
+
+        Only the result's `welcome` is to be sent, and `group` to be gone on with.
+
+        Args:
+            bundle: A key package of ours of this group's cipher suite.
+            group_id: The new group's name.
+            packages: Those of the other members.
+            extensions: Of the new group's context.
+            ratchet_tree: Whether the Welcome brings the tree.
+        """
+        self.check_alive()
+        if bundle.suite is not self.suite:
+            raise ProtocolError("a branch keeps the cipher suite")
+        return self._follow(
+            ResumptionPSKUsage.BRANCH,
+            bundle,
+            group_id,
+            extensions,
+            packages,
+            ratchet_tree=ratchet_tree,
+        )
+
+    def _follow(
+        self,
+        usage: ResumptionPSKUsage,
+        bundle: KeyPackageBundle,
+        group_id: bytes,
+        extensions: tuple[Extension, ...],
+        packages: Iterable[KeyPackage],
+        *,
+        ratchet_tree: bool,
+    ) -> CommitResult:
+        new = joining.create(type(self), bundle, group_id, extensions, self.services)
+        psk = new.use_psk(ResumptionPSK(usage, self.context.group_id, self.context.epoch))
+        me = Member(0)
+        plan = Plan(
+            sender=me,
+            proposals=[Proposed(me, p) for p in (*map(Add, packages), psk)],
+            key=new.signature_key,
+            new_key=new.signature_key,
+            leaf=new._leaf(),
+            wire_format=WireFormat.PRIVATE_MESSAGE,
+            resuming=True,
+        )
+        find = resuming.finder(self, self.services.psks)
+        return new._commit(plan, ratchet_tree=ratchet_tree, find=find)
+
+
+def _wire_format(public: bool) -> WireFormat:
+    return WireFormat.PUBLIC_MESSAGE if public else WireFormat.PRIVATE_MESSAGE
+
+
+def _changed(
+    leaf: LeafNode,
+    key: SignatureKey,
+    credential: CredentialValue | None,
+    capabilities: Capabilities | None,
+    extensions: tuple[Extension, ...] | None,
+) -> LeafNode:
+    """Return a leaf with what is given put in place of what it has."""
+    return attrs.evolve(
+        leaf,
+        signature_key=key.public,
+        credential=leaf.credential if credential is None else credential,
+        capabilities=leaf.capabilities if capabilities is None else capabilities,
+        extensions=leaf.extensions if extensions is None else extensions,
+    )

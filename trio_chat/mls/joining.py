@@ -1,0 +1,310 @@
+"""Joining: GroupInfo, Welcome and external commits (RFC 9420, sections 12.4.3 and 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import attrs
+
+from trio_chat.mls import treemath
+from trio_chat.mls.bundle import KeyPackageBundle
+from trio_chat.mls.codec import decode, encode, struct
+from trio_chat.mls.commits import Built, Plan, build
+from trio_chat.mls.epoch import Epoch, FindPSK, Services, find_psks, from_member_secret, settle
+from trio_chat.mls.errors import InvalidTree, ProtocolError
+from trio_chat.mls.leaves import check_capabilities, check_leaf
+from trio_chat.mls.messages import (
+    EncryptedGroupSecrets,
+    ExternalInit,
+    GroupContext,
+    GroupInfo,
+    GroupSecrets,
+    NewMemberCommit,
+    PathSecret,
+    PreSharedKey,
+    PreSharedKeyID,
+    ProposalValue,
+    Remove,
+    Welcome,
+    WireFormat,
+)
+from trio_chat.mls.nodes import (
+    MLS10,
+    Extension,
+    ExtensionType,
+    HPKECiphertext,
+    check_extensions,
+    find_extension,
+)
+from trio_chat.mls.proposals import Proposed, check_group_extensions
+from trio_chat.mls.schedule import (
+    EpochSecrets,
+    external_init,
+    interim_transcript_hash,
+    member_secret,
+    psk_secret,
+    welcome_key,
+)
+from trio_chat.mls.suite import CipherSuite, same
+from trio_chat.mls.tree import RatchetTree
+from trio_chat.mls.treekem import derive_keys
+
+__all__ = ["create", "external_commit", "group_info", "join", "make_welcome", "open_group_info"]
+
+E = TypeVar("E", bound=Epoch)
+
+
+# Section 11: group creation.
+
+
+def create(
+    cls: type[E],
+    bundle: KeyPackageBundle,
+    group_id: bytes,
+    extensions: tuple[Extension, ...],
+    services: Services,
+) -> E:
+    """Return epoch 0 of a group of one."""
+    suite = bundle.suite
+    tree = RatchetTree(suite, [bundle.key_package.leaf_node])
+    check_group_extensions(extensions, services.authenticate)
+    check_capabilities(tree, extensions)
+    context = GroupContext(MLS10, suite.number, group_id, 0, tree.tree_hash(), b"", extensions)
+    epoch_secrets, encryption_secret = EpochSecrets.from_epoch_secret(suite, suite.random_secret())
+    return cls.begin(
+        suite=suite,
+        turn=settle(suite, epoch_secrets, encryption_secret, context),
+        tree=tree,
+        index=0,
+        keys={0: bundle.leaf_private},
+        signature_key=bundle.signature_key,
+        services=services,
+        resumption_psks={},
+    )
+
+
+# Section 12.4.3: GroupInfo.
+
+
+@struct
+class _ExternalPub:
+    external_pub: bytes
+
+
+def group_info(epoch: Epoch, *, external: bool, ratchet_tree: bool) -> GroupInfo:
+    """Return the epoch's GroupInfo, signed by us.
+
+    Args:
+        epoch: The epoch.
+        external: Whether to let those who read it join by an external commit.
+        ratchet_tree: Whether it brings the tree along.
+    """
+    extensions = []
+    if ratchet_tree:
+        extensions.append(Extension(ExtensionType.RATCHET_TREE, epoch.tree.encode()))
+    if external:
+        _, public = epoch.secrets.external_key_pair(epoch.suite)
+        extensions.append(Extension(ExtensionType.EXTERNAL_PUB, encode(_ExternalPub(public))))
+    info = GroupInfo(epoch.context, tuple(extensions), epoch.confirmation_tag, epoch.index, b"")
+    signature = epoch.suite.sign_with_label(
+        epoch.signature_key, b"GroupInfoTBS", info.to_be_signed()
+    )
+    return attrs.evolve(info, signature=signature)
+
+
+def _check_group_info(
+    suite: CipherSuite, info: GroupInfo, ratchet_tree: bytes | None, services: Services
+) -> RatchetTree:
+    """Check a GroupInfo and all of the tree, which it brings or which is given."""
+    context = info.group_context
+    if context.version != MLS10 or context.cipher_suite != suite.number:
+        raise ProtocolError("the group is of another version or cipher suite")
+    check_extensions(info.extensions)
+    encoded = find_extension(info.extensions, ExtensionType.RATCHET_TREE)
+    if encoded is None:
+        encoded = ratchet_tree
+    if encoded is None:
+        raise ProtocolError("the ratchet tree is missing")
+    tree = RatchetTree.decode(suite, encoded)
+    signer = tree.leaf(info.signer)
+    if signer is None:
+        raise ProtocolError("the GroupInfo's signer is no member")
+    suite.verify_with_label(
+        signer.signature_key, b"GroupInfoTBS", info.to_be_signed(), info.signature
+    )
+    if not same(tree.tree_hash(), context.tree_hash):
+        raise InvalidTree("the tree is not the one that the GroupInfo is about")
+    tree.check()
+    for index, leaf in tree.leaves():
+        check_leaf(suite, leaf, type(leaf.source), context.group_id, index)
+        services.authenticate(leaf.credential, leaf.signature_key, None)
+    check_group_extensions(context.extensions, services.authenticate)
+    check_capabilities(tree, context.extensions)
+    return tree
+
+
+# Section 12.4.3.1: Welcome.
+
+
+def make_welcome(epoch: Epoch, built: Built, *, ratchet_tree: bool) -> Welcome:
+    """Return the Welcome for those whom a commit of ours has added to `epoch`."""
+    suite = epoch.suite
+    turn = built.turn
+    key, nonce = welcome_key(suite, turn.member)
+    info = encode(group_info(epoch, external=False, ratchet_tree=ratchet_tree))
+    encrypted_info = suite.aead.seal(key, nonce, b"", info)
+    entries = []
+    change = built.change
+    for index, package in zip(change.added, change.key_packages, strict=True):
+        path_secret = None
+        if built.path is not None:
+            lowest = treemath.common_ancestor(2 * index, 2 * change.committer)
+            path_secret = PathSecret(built.path.path_secrets[lowest])
+        sealed = suite.encrypt_with_label(
+            package.init_key,
+            b"Welcome",
+            encrypted_info,
+            encode(GroupSecrets(turn.joiner, path_secret, change.psks)),
+        )
+        entries.append(EncryptedGroupSecrets(package.reference(suite), HPKECiphertext(*sealed)))
+    return Welcome(suite.number, tuple(entries), encrypted_info)
+
+
+def open_group_info(
+    welcome: Welcome, bundle: KeyPackageBundle, find_psk: FindPSK
+) -> tuple[GroupInfo, GroupSecrets, bytes]:
+    """Decrypt a Welcome; return what is in it and the secret that all members have.
+
+    Raises:
+        ProtocolError: It is not for this key package, or lacks a pre-shared key.
+        CryptoError: It cannot be decrypted.
+        DecodeError: What is in it is malformed.
+    """
+    suite = bundle.suite
+    if welcome.cipher_suite != suite.number:
+        raise ProtocolError("the Welcome is of another cipher suite")
+    reference = bundle.key_package.reference(suite)
+    for entry in welcome.secrets:
+        if entry.new_member == reference:
+            sealed = entry.encrypted_group_secrets
+            break
+    else:
+        raise ProtocolError("the Welcome is not for this key package")
+    group_secrets = decode(
+        GroupSecrets,
+        suite.decrypt_with_label(
+            bundle.init_private,
+            b"Welcome",
+            welcome.encrypted_group_info,
+            sealed.kem_output,
+            sealed.ciphertext,
+        ),
+    )
+    psk = psk_secret(suite, find_psks(group_secrets.psks, find_psk))
+    member = member_secret(suite, group_secrets.joiner_secret, psk)
+    key, nonce = welcome_key(suite, member)
+    info = decode(GroupInfo, suite.aead.open(key, nonce, b"", welcome.encrypted_group_info))
+    return info, group_secrets, member
+
+
+def join(
+    cls: type[E],
+    welcome: Welcome,
+    bundle: KeyPackageBundle,
+    ratchet_tree: bytes | None,
+    services: Services,
+    find_psk: FindPSK,
+) -> tuple[E, tuple[PreSharedKeyID, ...]]:
+    """Join by a Welcome; return the epoch and the pre-shared keys that it was made with."""
+    suite = bundle.suite
+    info, group_secrets, member = open_group_info(welcome, bundle, find_psk)
+    for name in group_secrets.psks:
+        if len(name.psk_nonce) != suite.hash_size:
+            raise ProtocolError("the nonce of a pre-shared key has the wrong length")
+    if len(set(group_secrets.psks)) != len(group_secrets.psks):
+        raise ProtocolError("a pre-shared key is used twice")
+    tree = _check_group_info(suite, info, ratchet_tree, services)
+    ours = bundle.key_package.leaf_node
+    index = next((index for index, leaf in tree.leaves() if leaf == ours), None)
+    if index is None or index == info.signer:
+        raise ProtocolError("we are not in the tree as our key package says")
+    keys = {2 * index: bundle.leaf_private}
+    if group_secrets.path_secret is not None:
+        lowest = treemath.common_ancestor(2 * index, 2 * info.signer)
+        shared, _ = derive_keys(tree, info.signer, lowest, group_secrets.path_secret.path_secret)
+        keys.update(shared)
+    turned = from_member_secret(suite, member, info.group_context)
+    turned.secrets.check_confirmation(suite, turned.context, info.confirmation_tag)
+    epoch = cls.begin(
+        suite=suite,
+        turn=turned,
+        tree=tree,
+        index=index,
+        keys=keys,
+        signature_key=bundle.signature_key,
+        services=services,
+        resumption_psks={},
+    )
+    return epoch, group_secrets.psks
+
+
+# Section 12.4.3.2: joining by an external commit.
+
+
+def external_commit(
+    cls: type[E],
+    info: GroupInfo,
+    bundle: KeyPackageBundle,
+    ratchet_tree: bytes | None,
+    services: Services,
+    *,
+    replace: int | None,
+    psks: Sequence[PreSharedKey],
+    authenticated_data: bytes,
+) -> tuple[E, Built]:
+    """Make the commit by which we join a group; return the epoch that it begins."""
+    suite = bundle.suite
+    tree = _check_group_info(suite, info, ratchet_tree, services)
+    context = info.group_context
+    data = find_extension(info.extensions, ExtensionType.EXTERNAL_PUB)
+    if data is None:
+        raise ProtocolError("the GroupInfo lets nobody join")
+    kem_output, init_secret = external_init(suite, decode(_ExternalPub, data).external_pub)
+    proposals: list[ProposalValue] = [ExternalInit(kem_output), *psks]
+    if replace is not None:
+        proposals.append(Remove(replace))
+    sender = NewMemberCommit()
+    plan = Plan(
+        sender=sender,
+        proposals=[Proposed(sender, proposal) for proposal in proposals],
+        key=bundle.signature_key,
+        new_key=bundle.signature_key,
+        leaf=bundle.key_package.leaf_node,
+        wire_format=WireFormat.PUBLIC_MESSAGE,
+        authenticated_data=authenticated_data,
+    )
+    built = build(
+        plan,
+        context=context,
+        tree=tree,
+        interim=interim_transcript_hash(
+            suite, context.confirmed_transcript_hash, info.confirmation_tag
+        ),
+        init_secret=init_secret,
+        authenticate=services.authenticate,
+        find_psk=services.psks,
+    )
+    assert built.path is not None
+    epoch = cls.begin(
+        suite=suite,
+        turn=built.turn,
+        tree=built.tree,
+        index=built.change.committer,
+        keys=built.path.keys,
+        signature_key=bundle.signature_key,
+        services=services,
+        resumption_psks={},
+        change=built.change,
+    )
+    return epoch, built

@@ -1,0 +1,394 @@
+"""Proposals: which are valid, alone and together, and what they do (RFC 9420, 12.1 to 12.3).
+
+Pure: what is given does not change. `apply` answers with a provisional tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import assert_never
+
+import attrs
+
+from trio_chat.mls.errors import ProtocolError
+from trio_chat.mls.leaves import Authenticate, check_capabilities, check_key_package, check_leaf
+from trio_chat.mls.messages import (
+    Add,
+    External,
+    ExternalInit,
+    GroupContext,
+    GroupContextExtensions,
+    Member,
+    NewMemberCommit,
+    NewMemberProposal,
+    PreSharedKey,
+    PreSharedKeyID,
+    ProposalRef,
+    ProposalValue,
+    ReInit,
+    Remove,
+    ResumptionPSK,
+    ResumptionPSKUsage,
+    SenderValue,
+    Update,
+)
+from trio_chat.mls.nodes import (
+    Extension,
+    KeyPackage,
+    LeafNode,
+    UpdateSource,
+    check_extensions,
+    decode_external_senders,
+    decode_required_capabilities,
+)
+from trio_chat.mls.tree import RatchetTree
+
+__all__ = [
+    "Change",
+    "Proposed",
+    "apply",
+    "check_group_extensions",
+    "check_proposal",
+    "choose",
+]
+
+
+@attrs.frozen
+class Proposed:
+    """A proposal, who made it and, unless it is in the commit itself, its reference."""
+
+    sender: SenderValue
+    proposal: ProposalValue
+    reference: ProposalRef | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """What a commit does to the group: for the application to judge before it goes along.
+
+    Attributes:
+        committer: The leaf index of who made the commit, in the new tree.
+        external: Whether the committer has joined by it.
+        proposals: What it covers, in order.
+        added, updated, removed: The leaf indices, in the commit's order.
+        key_packages: Of those added, in the same order.
+        psks: The pre-shared keys that it mixes in.
+        reinit: How the group is to begin anew; this one is at its end.
+        path_required: Whether the commit must have a path (section 12.4).
+    """
+
+    committer: int
+    external: bool = False
+    proposals: tuple[Proposed, ...] = ()
+    added: tuple[int, ...] = ()
+    key_packages: tuple[KeyPackage, ...] = ()
+    updated: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    psks: tuple[PreSharedKeyID, ...] = ()
+    reinit: ReInit | None = None
+    path_required: bool = False
+
+
+# Section 12.1: proposals, each by itself.
+
+_BY_SENDER: dict[type, tuple[type, ...]] = {
+    Member: (Add, Update, Remove, PreSharedKey, ReInit, GroupContextExtensions),
+    External: (Add, Remove, PreSharedKey, ReInit, GroupContextExtensions),
+    NewMemberProposal: (Add,),
+    NewMemberCommit: (ExternalInit, Remove, PreSharedKey),
+}
+
+
+def check_proposal(
+    proposal: ProposalValue,
+    sender: SenderValue,
+    tree: RatchetTree,
+    context: GroupContext,
+    authenticate: Authenticate,
+    *,
+    resuming: bool = False,
+) -> None:
+    """Check that the sender may propose this, and that it is valid by itself.
+
+    Raises:
+        ProtocolError: A rule is broken, or a credential is not accepted.
+        CryptoError: A key is not acceptable, or a signature does not hold.
+    """
+    if not isinstance(proposal, _BY_SENDER[type(sender)]):
+        raise ProtocolError(
+            f"{type(sender).__name__} senders cannot propose {type(proposal).__name__}"
+        )
+    suite = tree.suite
+    match proposal:
+        case Add(key_package=package):
+            check_key_package(suite, package)
+            leaf = package.leaf_node
+            authenticate(leaf.credential, leaf.signature_key, None)
+        case Update(leaf_node=leaf):
+            assert isinstance(sender, Member)
+            index = sender.leaf_index
+            old = tree.leaf(index)
+            if old is None:
+                raise ProtocolError("only members have a leaf to update")
+            check_leaf(suite, leaf, UpdateSource, context.group_id, index)
+            if leaf.encryption_key == old.encryption_key:
+                raise ProtocolError("an Update must bring a new encryption key")
+            authenticate(leaf.credential, leaf.signature_key, old.credential)
+        case Remove(removed=index):
+            if tree.leaf(index) is None:
+                raise ProtocolError("who is to be removed is no member")
+        case PreSharedKey(psk=name):
+            if len(name.psk_nonce) != suite.hash_size:
+                raise ProtocolError("the nonce of a pre-shared key has the wrong length")
+            if (
+                isinstance(name.psk, ResumptionPSK)
+                and not resuming
+                and name.psk.usage is not ResumptionPSKUsage.APPLICATION
+            ):
+                raise ProtocolError("keys for ReInit and branching cannot be proposed")
+        case ReInit(version=version, extensions=extensions):
+            if version < context.version:
+                raise ProtocolError("a ReInit must not go back to an older version")
+            check_extensions(extensions)
+        case GroupContextExtensions(extensions=extensions):
+            check_group_extensions(extensions, authenticate)
+        case ExternalInit():
+            pass  # its KEM output is tried when the secret is exported
+        case _:
+            assert_never(proposal)
+
+
+def check_group_extensions(extensions: tuple[Extension, ...], authenticate: Authenticate) -> None:
+    """Check the extensions of a GroupContext as far as they are the RFC's (5.3.1, 12.1.7)."""
+    check_extensions(extensions)
+    decode_required_capabilities(extensions)
+    for sender in decode_external_senders(extensions):
+        authenticate(sender.credential, sender.signature_key, None)
+
+
+# Section 12.2: a list of proposals.
+
+
+def _check_list(proposals: Sequence[Proposed], committer: SenderValue) -> None:
+    """Check the proposals of a commit against each other."""
+    targets: list[int] = []
+    psks: list[PreSharedKeyID] = []
+    init_keys: list[bytes] = []
+    kinds = [type(proposed.proposal) for proposed in proposals]
+    for proposed in proposals:
+        match proposed.proposal:
+            case Update():
+                assert isinstance(proposed.sender, Member)
+                targets.append(proposed.sender.leaf_index)
+                if proposed.sender == committer:
+                    raise ProtocolError("a committer cannot commit its own Update")
+            case Remove(removed=index):
+                targets.append(index)
+                if Member(index) == committer:
+                    raise ProtocolError("a committer cannot remove itself")
+            case PreSharedKey(psk=name):
+                psks.append(name)
+            case Add(key_package=package):
+                init_keys.append(package.init_key)
+    _check_distinct(targets, "Updates or Removes of one member")
+    _check_distinct(psks, "uses of one pre-shared key")
+    _check_distinct(init_keys, "Adds with one init key")
+    if kinds.count(GroupContextExtensions) > 1:
+        raise ProtocolError("a commit has two GroupContextExtensions")
+    if isinstance(committer, NewMemberCommit):
+        _check_external(proposals, kinds)
+    elif ReInit in kinds and len(kinds) > 1:
+        raise ProtocolError("a ReInit must be alone in its commit")
+
+
+def _check_distinct(values: Sequence[Hashable], what: str) -> None:
+    if len(set(values)) != len(values):
+        raise ProtocolError(f"a commit has two {what}")
+
+
+def _check_external(proposals: Sequence[Proposed], kinds: list[type]) -> None:
+    """Check what is special in an external commit."""
+    if kinds.count(ExternalInit) != 1:
+        raise ProtocolError("an external commit has exactly one ExternalInit")
+    if kinds.count(Remove) > 1:
+        raise ProtocolError("an external commit removes one leaf at most")
+    if any(proposed.reference is not None for proposed in proposals):
+        raise ProtocolError("an external commit has no proposals by reference")
+
+
+def choose(
+    pending: Iterable[Proposed],
+    given: Sequence[Proposed],
+    own: int,
+    tree: RatchetTree,
+    context: GroupContext,
+) -> list[Proposed]:
+    """Return those of the pending proposals that can be committed, together with the given ones.
+
+    A Remove goes before an Update of the same leaf, a later Update before an earlier one (12.2),
+    and a ReInit waits until it is alone. What the committer must not commit itself stays out.
+    """
+    chosen: dict[object, Proposed] = {}
+    reserved = {_slot(proposed) for proposed in given}
+    for proposed in pending:
+        slot = _slot(proposed)
+        before = chosen.get(slot)
+        if slot in reserved or slot == ("leaf", own):
+            continue
+        if before is None or (
+            isinstance(proposed.proposal, Remove | Update | GroupContextExtensions)
+            and not isinstance(before.proposal, Remove)
+        ):
+            chosen[slot] = proposed
+    if "reinit" in reserved:
+        return []
+    if "reinit" in chosen and (given or len(chosen) > 1):
+        del chosen["reinit"]
+    if _fit(tree, context, [*given, *chosen.values()]):
+        return list(chosen.values())
+    good: list[Proposed] = []
+    for proposed in chosen.values():
+        if _fit(tree, context, [*given, *good, proposed]):
+            good.append(proposed)
+    return good
+
+
+def _slot(proposed: Proposed) -> object:
+    """Return what only one proposal of a commit may be about."""
+    match proposed.proposal:
+        case Update():
+            assert isinstance(proposed.sender, Member)
+            return "leaf", proposed.sender.leaf_index
+        case Remove(removed=index):
+            return "leaf", index
+        case Add(key_package=package):
+            return "add", package.init_key
+        case PreSharedKey(psk=name):
+            return "psk", name
+        case GroupContextExtensions():
+            return "extensions"
+        case ReInit():
+            return "reinit"
+        case ExternalInit():
+            return "external init"
+        case _:
+            assert_never(proposed.proposal)
+
+
+def _fit(tree: RatchetTree, context: GroupContext, proposals: Sequence[Proposed]) -> bool:
+    """Return whether the group that the proposals lead to would be a valid one."""
+    tree, extensions, _ = _transform(tree, context.extensions, proposals)
+    try:
+        tree.check_unique()
+        check_capabilities(tree, extensions)
+    except ProtocolError:
+        return False
+    return True
+
+
+# Section 12.3: applying a list of proposals.
+
+
+def apply(
+    tree: RatchetTree,
+    context: GroupContext,
+    proposals: Sequence[Proposed],
+    committer: SenderValue,
+    authenticate: Authenticate,
+    *,
+    joiner: LeafNode | None = None,
+    resuming: bool = False,
+) -> tuple[RatchetTree, tuple[Extension, ...], Change]:
+    """Check the proposals that a commit covers, and apply them to a copy of the tree.
+
+    Args:
+        tree: The epoch's tree.
+        context: The epoch's context.
+        proposals: In the commit's order; those by reference have been checked alone.
+        committer: The commit's sender.
+        authenticate: The authentication service.
+        joiner: The leaf of who joins by this commit, if that is what it is.
+        resuming: Whether the group is being made out of another one (11.2, 11.3).
+
+    Returns:
+        The provisional tree, the new group context's extensions, and what has changed.
+
+    Raises:
+        ProtocolError: A rule is broken.
+        CryptoError: A key is not acceptable, or a signature does not hold.
+    """
+    for proposed in proposals:
+        if proposed.reference is None:
+            check_proposal(
+                proposed.proposal, committer, tree, context, authenticate, resuming=resuming
+            )
+    _check_list(proposals, committer)
+    tree, extensions, change = _transform(tree, context.extensions, proposals)
+    match committer:
+        case Member(leaf_index=index):
+            pass
+        case NewMemberCommit() if joiner is not None:
+            index = tree.add(joiner)
+        case _:
+            raise ProtocolError("only members commit, and those who join by it")
+    change = attrs.evolve(change, committer=index, external=joiner is not None)
+    return tree, extensions, change
+
+
+def _transform(
+    tree: RatchetTree, extensions: tuple[Extension, ...], proposals: Sequence[Proposed]
+) -> tuple[RatchetTree, tuple[Extension, ...], Change]:
+    """Apply proposals to a copy of the tree, kind by kind."""
+    tree = tree.copy()
+    updated: list[int] = []
+    removed: list[int] = []
+    packages: list[KeyPackage] = []
+    psks: list[PreSharedKeyID] = []
+    reinit = None
+    path_required = not proposals
+    for proposed in sorted(proposals, key=_order):
+        match proposed.proposal:
+            case GroupContextExtensions(extensions=extensions):
+                path_required = True
+            case Update(leaf_node=leaf):
+                assert isinstance(proposed.sender, Member)
+                tree.update(proposed.sender.leaf_index, leaf)
+                updated.append(proposed.sender.leaf_index)
+                path_required = True
+            case Remove(removed=index):
+                tree.remove(index)
+                removed.append(index)
+                path_required = True
+            case Add(key_package=package):
+                packages.append(package)
+            case PreSharedKey(psk=name):
+                psks.append(name)
+            case ReInit() as reinit:
+                pass
+            case ExternalInit():
+                path_required = True
+            case _:
+                assert_never(proposed.proposal)
+    added: list[int] = []
+    for package in packages:
+        added.append(tree.add(package.leaf_node, added[-1] + 1 if added else 0))
+    change = Change(
+        committer=-1,  # the caller knows
+        proposals=tuple(proposals),
+        added=tuple(added),
+        key_packages=tuple(packages),
+        updated=tuple(updated),
+        removed=tuple(removed),
+        psks=tuple(psks),
+        reinit=reinit,
+        path_required=path_required,
+    )
+    return tree, extensions, change
+
+
+_ORDER: tuple[type, ...] = (GroupContextExtensions, Update, Remove, Add)
+
+
+def _order(proposed: Proposed) -> int:
+    kind = type(proposed.proposal)
+    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
