@@ -31,6 +31,7 @@ nothing else, and leaves the group as it was.
 from __future__ import annotations
 
 from trio_chat.mls.bundle import KeyPackageBundle
+from trio_chat.mls.commits import CommitResult
 from trio_chat.mls.errors import (
     CryptoError,
     DecodeError,
@@ -40,7 +41,7 @@ from trio_chat.mls.errors import (
     Removed,
     StaleEpoch,
 )
-from trio_chat.mls.group import CommitResult, Group, Received
+from trio_chat.mls.group import Group, Received
 from trio_chat.mls.messages import (
     Add,
     ExternalPSK,

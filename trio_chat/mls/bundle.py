@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from trio_chat.mls.codec import evolve
 from trio_chat.mls.errors import CryptoError
 from trio_chat.mls.leaves import CredentialValue, sign_leaf
 from trio_chat.mls.nodes import (
@@ -73,7 +74,7 @@ class KeyPackageBundle:
         capabilities = capabilities or Capabilities()
         if suite.number not in capabilities.cipher_suites:
             suites = (*capabilities.cipher_suites, suite.number)
-            capabilities = attrs.evolve(capabilities, cipher_suites=suites)
+            capabilities = evolve(capabilities, cipher_suites=suites)
         init_private, init_key = suite.generate_key_pair()
         leaf_private, encryption_key = suite.generate_key_pair()
         leaf = LeafNode(
@@ -88,5 +89,5 @@ class KeyPackageBundle:
         leaf = sign_leaf(suite, leaf, signature_key)
         package = KeyPackage(MLS10, suite.number, init_key, leaf, extensions, b"")
         signature = suite.sign_with_label(signature_key, b"KeyPackageTBS", package.to_be_signed())
-        package = attrs.evolve(package, signature=signature)
+        package = evolve(package, signature=signature)
         return cls(suite, package, init_private, leaf_private, signature_key)

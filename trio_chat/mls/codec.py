@@ -47,6 +47,7 @@ __all__ = [
     "encode_as",
     "encode_length",
     "encode_until",
+    "evolve",
     "struct",
 ]
 
@@ -126,11 +127,8 @@ def encode_length(length: int) -> bytes:
 class Codec(typing.Protocol):
     """How the values of one type are written and read."""
 
-    def encode(self, value: Any, /) -> bytes:
-        """Return the encoding of `value`."""
-
-    def decode(self, reader: Reader, /) -> Any:
-        """Read one value."""
+    def encode(self, value: Any, /) -> bytes: ...
+    def decode(self, reader: Reader, /) -> Any: ...
 
 
 @attrs.frozen
@@ -364,18 +362,25 @@ def struct(cls: type[T] | None = None, *, secret: bool = False) -> Any:
     return wrap if cls is None else wrap(cls)
 
 
+def evolve(value: T, **changes: Any) -> T:
+    """Return a struct with other values in some of its fields."""
+    return attrs.evolve(value, **changes)  # type: ignore[misc]  # a struct is one
+
+
 def _hidden(self: object) -> str:
     return f"<{type(self).__name__}>"
 
 
 def encode(value: Any) -> bytes:
     """Encode a struct."""
-    return _codec(type(value)).encode(value)
+    kind: Any = type(value)
+    return _codec(kind).encode(value)
 
 
 def encode_until(value: Any, field: str) -> bytes:
     """Encode the fields of a struct that come before `field`: what its signature covers."""
-    return typing.cast("_Struct", _codec(type(value))).encode(value, field)
+    kind: Any = type(value)
+    return typing.cast("_Struct", _codec(kind)).encode(value, field)
 
 
 def encode_as(kind: Any, value: Any) -> bytes:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 import attrs
 
+from trio_chat.mls.codec import evolve
 from trio_chat.mls.epoch import Epoch, FindPSK, Turn, find_psks, turn
 from trio_chat.mls.errors import ProtocolError, Removed
 from trio_chat.mls.framing import sign_content
-from trio_chat.mls.leaves import Authenticate, check_capabilities, check_leaf, sign_leaf
+from trio_chat.mls.leaves import (
+    Authenticate,
+    CredentialValue,
+    check_capabilities,
+    check_leaf,
+    sign_leaf,
+)
 from trio_chat.mls.messages import (
     AuthenticatedContent,
     Commit,
@@ -18,20 +25,45 @@ from trio_chat.mls.messages import (
     FramedContent,
     GroupContext,
     Member,
+    PrivateMessage,
     ProposalRef,
+    PublicMessage,
     SenderValue,
+    Welcome,
     WireFormat,
 )
-from trio_chat.mls.nodes import CommitSource, LeafNode, UpdatePath
+from trio_chat.mls.nodes import Capabilities, CommitSource, Extension, LeafNode, UpdatePath
 from trio_chat.mls.proposals import Change, Proposed, apply
 from trio_chat.mls.schedule import external_init_secret, psk_secret
 from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.tree import RatchetTree
 from trio_chat.mls.treekem import CreatedPath, create_path, merge_path, open_path
 
-__all__ = ["Built", "Plan", "build", "process", "retained_keys"]
+__all__ = ["Built", "CommitResult", "LeafChanges", "Plan", "build", "process", "retained_keys"]
 
 E = TypeVar("E", bound=Epoch)
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class CommitResult(Generic[E]):
+    """A commit that nobody has seen yet.
+
+    Send `message`; once the delivery service has accepted it as the epoch's one commit, go on
+    with `group`, and send `welcome` to those it adds. Otherwise drop all of it.
+    """
+
+    group: E
+    message: PrivateMessage | PublicMessage
+    welcome: Welcome | None = None
+
+
+class LeafChanges(TypedDict, total=False):
+    """What is to be other in our leaf, beside its encryption key, which is always fresh."""
+
+    signature_key: SignatureKey
+    credential: CredentialValue
+    capabilities: Capabilities
+    extensions: tuple[Extension, ...]
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -98,20 +130,20 @@ def build(
     )
     if change.path_required and plan.leaf is None:
         raise ProtocolError("the proposals need a commit with a path")
-    new_context = attrs.evolve(context, epoch=context.epoch + 1, extensions=extensions)
+    new_context = evolve(context, epoch=context.epoch + 1, extensions=extensions)
     path = None
     if plan.leaf is not None:
         template = plan.leaf
 
         def make_leaf(key: bytes, source: CommitSource) -> LeafNode:
-            leaf = attrs.evolve(template, encryption_key=key, source=source)
+            leaf = evolve(template, encryption_key=key, source=source)
             return sign_leaf(suite, leaf, plan.new_key, context.group_id, change.committer)
 
         path = create_path(tree, change.committer, make_leaf, new_context, set(change.added))
         check_leaf(suite, path.path.leaf_node, CommitSource, context.group_id, change.committer)
         new_context = path.context
     else:
-        new_context = attrs.evolve(new_context, tree_hash=tree.tree_hash())
+        new_context = evolve(new_context, tree_hash=tree.tree_hash())
     tree.check_unique()
     check_capabilities(tree, extensions)
     psks = find_psks(change.psks, find_psk)
@@ -135,7 +167,7 @@ def build(
         commit_secret=path.commit_secret if path else bytes(suite.hash_size),
         psk=psk_secret(suite, psks),
     )
-    message = attrs.evolve(message, confirmation_tag=turned.confirmation_tag)
+    message = evolve(message, confirmation_tag=turned.confirmation_tag)
     return Built(message=message, turn=turned, tree=tree, change=change, path=path)
 
 
@@ -171,7 +203,7 @@ def process(epoch: E, message: AuthenticatedContent) -> E:
         merge_path(tree, change.committer, path)
     tree.check_unique()
     check_capabilities(tree, extensions)
-    context = attrs.evolve(
+    context = evolve(
         epoch.context,
         epoch=epoch.context.epoch + 1,
         tree_hash=tree.tree_hash(),

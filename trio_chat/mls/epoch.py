@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self, TypeAlias
+from typing import Any, Required, Self, TypeAlias, TypedDict
 
 import attrs
 
 from trio_chat.mls import schedule
+from trio_chat.mls.codec import evolve
 from trio_chat.mls.errors import ProtocolError
 from trio_chat.mls.framing import seal_private, seal_public
 from trio_chat.mls.leaves import Authenticate
@@ -33,7 +34,7 @@ from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.suite import CipherSuite
 from trio_chat.mls.tree import RatchetTree
 
-__all__ = ["Epoch", "Services", "Turn", "find_psks", "turn"]
+__all__ = ["Epoch", "FindPSK", "ServiceArguments", "Services", "Turn", "find_psks", "turn"]
 
 FindPSK: TypeAlias = Callable[[ExternalPSK | ResumptionPSK], bytes | None]
 
@@ -57,6 +58,14 @@ class Services:
     authenticate: Authenticate
     psks: FindPSK = no_psks
     max_skip: int = MAX_SKIP
+
+
+class ServiceArguments(TypedDict, total=False):
+    """What the application does for a group; as `Services` takes it."""
+
+    authenticate: Required[Authenticate]
+    psks: FindPSK
+    max_skip: int
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -209,7 +218,7 @@ def turn(
         psk: The psk_secret.
     """
     confirmed = schedule.confirmed_transcript_hash(suite, interim, message)
-    context = attrs.evolve(context, confirmed_transcript_hash=confirmed)
+    context = evolve(context, confirmed_transcript_hash=confirmed)
     joiner = schedule.joiner_secret(suite, init_secret, commit_secret, context)
     member = schedule.member_secret(suite, joiner, psk)
     return from_member_secret(suite, member, context, joiner=joiner)

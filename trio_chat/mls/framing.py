@@ -18,6 +18,7 @@ from trio_chat.mls.codec import (
     encode,
     encode_as,
     encode_until,
+    evolve,
 )
 from trio_chat.mls.errors import CryptoError, DecodeError, ProtocolError
 from trio_chat.mls.messages import (
@@ -206,7 +207,7 @@ def seal_private(
     ciphertext = suite.aead.seal(key.key, _guarded(key, guard), sealed.content_aad(), plaintext)
     sender_key, nonce = sender_data_key(suite, sender_data_secret, ciphertext)
     sender = encode(SenderData(content.sender.leaf_index, key.generation, guard))
-    return attrs.evolve(
+    return evolve(
         sealed,
         encrypted_sender_data=suite.aead.seal(sender_key, nonce, sealed.sender_data_aad(), sender),
         ciphertext=ciphertext,

@@ -15,20 +15,20 @@ Nothing is to be undone: whoever loses the race for an epoch drops its `CommitRe
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
+from typing import Any, Unpack
 
 import attrs
 
-from trio_chat.mls import joining, resuming
+from trio_chat.mls import joining
 from trio_chat.mls.bundle import KeyPackageBundle
-from trio_chat.mls.commits import Plan, build, process, retained_keys
-from trio_chat.mls.epoch import Epoch, FindPSK, Services, no_psks
+from trio_chat.mls.codec import evolve
+from trio_chat.mls.commits import CommitResult, LeafChanges, Plan, build, process, retained_keys
+from trio_chat.mls.epoch import Epoch, FindPSK, ServiceArguments, Services
 from trio_chat.mls.errors import ProtocolError, StaleEpoch
 from trio_chat.mls.framing import open_private, open_public, sign_content, verify_content
-from trio_chat.mls.leaves import Authenticate, CredentialValue, sign_leaf
+from trio_chat.mls.leaves import sign_leaf
 from trio_chat.mls.messages import (
-    Add,
     ApplicationData,
     AuthenticatedContent,
     Commit,
@@ -38,27 +38,21 @@ from trio_chat.mls.messages import (
     GroupInfo,
     Member,
     PreSharedKey,
-    PreSharedKeyID,
     PrivateMessage,
     ProposalRef,
     ProposalValue,
     PublicMessage,
     ResumptionPSK,
-    ResumptionPSKUsage,
     Update,
     Welcome,
     WireFormat,
 )
 from trio_chat.mls.nodes import (
-    Capabilities,
     Extension,
-    KeyPackage,
     LeafNode,
     UpdateSource,
 )
 from trio_chat.mls.proposals import Proposed, check_proposal, choose
-from trio_chat.mls.secrettree import MAX_SKIP
-from trio_chat.mls.signature import SignatureKey
 
 __all__ = ["CommitResult", "Group", "Received"]
 
@@ -72,19 +66,6 @@ class Received:
     sender: int
     data: bytes = attrs.field(repr=False)
     authenticated_data: bytes = attrs.field(repr=False)
-
-
-@attrs.frozen(kw_only=True, repr=False)
-class CommitResult:
-    """A commit that nobody has seen yet.
-
-    Send `message`; once the delivery service has accepted it as the epoch's one commit, go on
-    with `group`, and send `welcome` to those it adds. Otherwise drop all of it.
-    """
-
-    group: Group
-    message: PrivateMessage | PublicMessage
-    welcome: Welcome | None = None
 
 
 class Group(Epoch):
@@ -102,23 +83,18 @@ class Group(Epoch):
         bundle: KeyPackageBundle,
         group_id: bytes,
         *,
-        authenticate: Authenticate,
         extensions: tuple[Extension, ...] = (),
-        psks: FindPSK = no_psks,
-        max_skip: int = MAX_SKIP,
+        **services: Unpack[ServiceArguments],
     ) -> Group:
         """Create a group with us as its only member (section 11).
 
         Args:
             bundle: Our key package, which must be for this alone.
             group_id: A name that no other group has.
-            authenticate: Judges credentials; see `leaves`.
             extensions: Of the group context.
-            psks: Finds pre-shared keys that are not the group's own.
-            max_skip: How many message keys of a sender may be skipped, and are kept.
+            services: At least `authenticate`; see `epoch.Services`.
         """
-        services = Services(authenticate=authenticate, psks=psks, max_skip=max_skip)
-        return joining.create(cls, bundle, group_id, extensions, services)
+        return joining.create(cls, bundle, group_id, extensions, Services(**services))
 
     @classmethod
     def join(
@@ -126,33 +102,25 @@ class Group(Epoch):
         welcome: Welcome,
         bundle: KeyPackageBundle,
         *,
-        authenticate: Authenticate,
         ratchet_tree: bytes | None = None,
         resumes: Group | None = None,
-        psks: FindPSK = no_psks,
-        max_skip: int = MAX_SKIP,
+        **services: Unpack[ServiceArguments],
     ) -> Group:
         """Join a group by a Welcome (section 12.4.3.1).
 
         Args:
             welcome: What somebody who added us has sent.
             bundle: The key package that it is for; erase it afterwards.
-            authenticate: Judges credentials; see `leaves`.
             ratchet_tree: The tree, if the Welcome does not bring it.
             resumes: The group that this one must follow, by ReInit or as a branch.
-            psks: Finds pre-shared keys that are not the group's own.
-            max_skip: How many message keys of a sender may be skipped, and are kept.
+            services: At least `authenticate`; see `epoch.Services`.
 
         Raises:
             ProtocolError: The Welcome or the group breaks a rule.
             CryptoError: Something in it does not hold.
             DecodeError: What is encrypted in it is malformed.
         """
-        services = Services(authenticate=authenticate, psks=psks, max_skip=max_skip)
-        find = resuming.finder(resumes, psks)
-        group, names = joining.join(cls, welcome, bundle, ratchet_tree, services, find)
-        resuming.check(group, names, resumes)
-        return group
+        return joining.join(cls, welcome, bundle, ratchet_tree, Services(**services), resumes)
 
     @classmethod
     def join_external(
@@ -160,42 +128,34 @@ class Group(Epoch):
         info: GroupInfo,
         bundle: KeyPackageBundle,
         *,
-        authenticate: Authenticate,
         ratchet_tree: bytes | None = None,
         replace: int | None = None,
         use_psks: Iterable[bytes] = (),
-        psks: FindPSK = no_psks,
-        max_skip: int = MAX_SKIP,
         authenticated_data: bytes = b"",
-    ) -> CommitResult:
+        **services: Unpack[ServiceArguments],
+    ) -> CommitResult[Group]:
         """Join a group by a commit of our own (section 12.4.3.2).
 
         Args:
             info: The group's current GroupInfo.
             bundle: Who we are; its key package is not used up.
-            authenticate: Judges credentials; see `leaves`.
             ratchet_tree: The tree, if the GroupInfo does not bring it.
             replace: A leaf of our own that is to go, after its state was lost.
             use_psks: The ids of external pre-shared keys to mix in.
-            psks: Finds them.
-            max_skip: How many message keys of a sender may be skipped, and are kept.
             authenticated_data: To travel with the commit, in clear.
+            services: At least `authenticate`; see `epoch.Services`.
+
+        Raises:
+            As for `join`.
         """
-        services = Services(authenticate=authenticate, psks=psks, max_skip=max_skip)
-        names = [
-            PreSharedKey(
-                PreSharedKeyID(ExternalPSK(name), secrets.token_bytes(bundle.suite.hash_size))
-            )
-            for name in use_psks
-        ]
         group, built = joining.external_commit(
             cls,
             info,
             bundle,
             ratchet_tree,
-            services,
+            Services(**services),
             replace=replace,
-            psks=names,
+            psks=[joining.fresh_psk(bundle.suite, ExternalPSK(name)) for name in use_psks],
             authenticated_data=authenticated_data,
         )
         message = built.message
@@ -213,6 +173,13 @@ class Group(Epoch):
     def epoch_authenticator(self) -> bytes:
         """A secret that is equal for all who have the same view of the epoch (section 8.7)."""
         return self.secrets.epoch_authenticator
+
+    @property
+    def own_leaf(self) -> LeafNode:
+        """Our leaf."""
+        leaf = self.tree.leaf(self.index)
+        assert leaf is not None
+        return leaf
 
     def members(self) -> dict[int, LeafNode]:
         """Return the leaves, by index."""
@@ -238,7 +205,7 @@ class Group(Epoch):
 
     def use_psk(self, name: ExternalPSK | ResumptionPSK) -> PreSharedKey:
         """Return a proposal to mix in a pre-shared key, with a fresh nonce (section 8.4)."""
-        return PreSharedKey(PreSharedKeyID(name, secrets.token_bytes(self.suite.hash_size)))
+        return joining.fresh_psk(self.suite, name)
 
     # Saying
 
@@ -255,22 +222,14 @@ class Group(Epoch):
         assert isinstance(sealed, PrivateMessage)
         return sealed
 
-    def make_update(
-        self,
-        *,
-        signature_key: SignatureKey | None = None,
-        credential: CredentialValue | None = None,
-        capabilities: Capabilities | None = None,
-        extensions: tuple[Extension, ...] | None = None,
-    ) -> Update:
+    def make_update(self, **changes: Unpack[LeafChanges]) -> Update:
         """Return an Update of our leaf, to propose; its private key waits for a commit."""
-        key = signature_key or self.signature_key
+        key = changes.get("signature_key", self.signature_key)
         private, public = self.suite.generate_key_pair()
-        leaf = _changed(self._leaf(), key, credential, capabilities, extensions)
-        leaf = attrs.evolve(leaf, encryption_key=public, source=UpdateSource())
-        leaf = sign_leaf(self.suite, leaf, key, self.context.group_id, self.index)
+        leaf = self._changed_leaf(changes)
+        leaf = evolve(leaf, encryption_key=public, source=UpdateSource())
         self.updates[public] = private, key
-        return Update(leaf)
+        return Update(sign_leaf(self.suite, leaf, key, self.context.group_id, self.index))
 
     def propose(
         self,
@@ -298,29 +257,23 @@ class Group(Epoch):
         *proposals: ProposalValue,
         cover: Iterable[ProposalRef] | None = None,
         path: bool = True,
-        signature_key: SignatureKey | None = None,
-        credential: CredentialValue | None = None,
-        capabilities: Capabilities | None = None,
-        extensions: tuple[Extension, ...] | None = None,
         authenticated_data: bytes = b"",
         ratchet_tree: bool = False,
         public: bool = False,
         padding: int = PADDING,
-    ) -> CommitResult:
+        **changes: Unpack[LeafChanges],
+    ) -> CommitResult[Group]:
         """Make a commit (section 12.4); the group itself stays in its epoch.
 
         Args:
             proposals: By value; ours.
             cover: Which of the pending proposals, by reference; all that fit, if not given.
             path: Whether to renew our keys; without, only what needs no path can be committed.
-            signature_key: Of our leaf, from the next epoch on.
-            credential: Likewise.
-            capabilities: Likewise.
-            extensions: Of our leaf, likewise.
             authenticated_data: To travel with the commit, in clear.
             ratchet_tree: Whether the Welcome brings the tree.
             public: Whether the commit travels in clear.
             padding: As for `encrypt`.
+            changes: What is to be other in our leaf; see `LeafChanges`.
 
         Raises:
             ProtocolError: The proposals break a rule.
@@ -334,22 +287,26 @@ class Group(Epoch):
                 covered = [self.pending[reference] for reference in cover]
             except KeyError:
                 raise ProtocolError("no such proposal is pending") from None
-        key = signature_key or self.signature_key
-        leaf = _changed(self._leaf(), key, credential, capabilities, extensions)
         plan = Plan(
             sender=Member(self.index),
             proposals=[*covered, *given],
             key=self.signature_key,
-            new_key=key,
-            leaf=leaf if path else None,
+            new_key=changes.get("signature_key", self.signature_key),
+            leaf=self._changed_leaf(changes) if path else None,
             wire_format=_wire_format(public),
             authenticated_data=authenticated_data,
         )
-        return self._commit(plan, ratchet_tree=ratchet_tree, padding=padding)
+        return self.commit_plan(plan, ratchet_tree=ratchet_tree, padding=padding)
 
-    def _commit(
-        self, plan: Plan, *, ratchet_tree: bool, padding: int = PADDING, find: FindPSK | None = None
-    ) -> CommitResult:
+    def commit_plan(
+        self,
+        plan: Plan,
+        *,
+        find_psk: FindPSK | None = None,
+        ratchet_tree: bool = False,
+        padding: int = PADDING,
+    ) -> CommitResult[Group]:
+        """Make a commit as planned; `commit` is the way to it, but for `resuming`."""
         built = build(
             plan,
             context=self.context,
@@ -357,7 +314,7 @@ class Group(Epoch):
             interim=self.interim_transcript_hash,
             init_secret=self.secrets.init_secret,
             authenticate=self.services.authenticate,
-            find_psk=find or self.find_psk,
+            find_psk=find_psk or self.find_psk,
         )
         keys = retained_keys(self.keys, self.tree, built.tree, self.index)
         if built.path is not None:
@@ -387,10 +344,11 @@ class Group(Epoch):
         )
         return sign_content(self.suite, self.signature_key, _wire_format(public), framed, context)
 
-    def _leaf(self) -> LeafNode:
-        leaf = self.tree.leaf(self.index)
-        assert leaf is not None
-        return leaf
+    def _changed_leaf(self, changes: LeafChanges) -> LeafNode:
+        fields: dict[str, Any] = {**changes}
+        if "signature_key" in changes:
+            fields["signature_key"] = changes["signature_key"].public
+        return evolve(self.own_leaf, **fields)
 
     # Hearing
 
@@ -454,110 +412,6 @@ class Group(Epoch):
         self.pending[reference] = proposed
         return proposed
 
-    # Beginning anew (sections 11.2 and 11.3)
-
-    def begin_anew(
-        self,
-        bundle: KeyPackageBundle,
-        packages: Iterable[KeyPackage],
-        *,
-        ratchet_tree: bool = False,
-    ) -> CommitResult:
-        """Create the group that follows this one after a ReInit (section 11.2).
-
-        Only the result's `welcome` is to be sent, and `group` to be gone on with.
-
-        Args:
-            bundle: A key package of ours of the new cipher suite.
-            packages: Those of all other members.
-            ratchet_tree: Whether the Welcome brings the tree.
-        """
-        reinit = self.reinit
-        if reinit is None or bundle.suite.number != reinit.cipher_suite:
-            raise ProtocolError("there is no ReInit, or one to another cipher suite")
-        return self._follow(
-            ResumptionPSKUsage.REINIT,
-            bundle,
-            reinit.group_id,
-            reinit.extensions,
-            packages,
-            ratchet_tree=ratchet_tree,
-        )
-
-    def branch(
-        self,
-        bundle: KeyPackageBundle,
-        group_id: bytes,
-        packages: Iterable[KeyPackage],
-        *,
-        extensions: tuple[Extension, ...] = (),
-        ratchet_tree: bool = False,
-    ) -> CommitResult:
-        """Create a group of some of this group's members (section 11.3).
-
-        Only the result's `welcome` is to be sent, and `group` to be gone on with.
-
-        Args:
-            bundle: A key package of ours of this group's cipher suite.
-            group_id: The new group's name.
-            packages: Those of the other members.
-            extensions: Of the new group's context.
-            ratchet_tree: Whether the Welcome brings the tree.
-        """
-        self.check_alive()
-        if bundle.suite is not self.suite:
-            raise ProtocolError("a branch keeps the cipher suite")
-        return self._follow(
-            ResumptionPSKUsage.BRANCH,
-            bundle,
-            group_id,
-            extensions,
-            packages,
-            ratchet_tree=ratchet_tree,
-        )
-
-    def _follow(
-        self,
-        usage: ResumptionPSKUsage,
-        bundle: KeyPackageBundle,
-        group_id: bytes,
-        extensions: tuple[Extension, ...],
-        packages: Iterable[KeyPackage],
-        *,
-        ratchet_tree: bool,
-    ) -> CommitResult:
-        new = joining.create(type(self), bundle, group_id, extensions, self.services)
-        psk = new.use_psk(ResumptionPSK(usage, self.context.group_id, self.context.epoch))
-        me = Member(0)
-        plan = Plan(
-            sender=me,
-            proposals=[Proposed(me, p) for p in (*map(Add, packages), psk)],
-            key=new.signature_key,
-            new_key=new.signature_key,
-            leaf=new._leaf(),
-            wire_format=WireFormat.PRIVATE_MESSAGE,
-            resuming=True,
-        )
-        find = resuming.finder(self, self.services.psks)
-        return new._commit(plan, ratchet_tree=ratchet_tree, find=find)
-
 
 def _wire_format(public: bool) -> WireFormat:
     return WireFormat.PUBLIC_MESSAGE if public else WireFormat.PRIVATE_MESSAGE
-
-
-def _changed(
-    leaf: LeafNode,
-    key: SignatureKey,
-    credential: CredentialValue | None,
-    capabilities: Capabilities | None,
-    extensions: tuple[Extension, ...] | None,
-) -> LeafNode:
-    """Return a leaf with what is given put in place of what it has."""
-    return attrs.evolve(
-        leaf,
-        signature_key=key.public,
-        credential=leaf.credential if credential is None else credential,
-        capabilities=leaf.capabilities if capabilities is None else capabilities,
-        extensions=leaf.extensions if extensions is None else extensions,
-    )

@@ -8,8 +8,8 @@ schedule; so one implementation serves all suites, and the tests hold it against
 
 from __future__ import annotations
 
+import abc
 import hmac
-from typing import Protocol
 
 import attrs
 from cryptography.exceptions import InvalidTag
@@ -78,33 +78,31 @@ class AEAD:
             raise CryptoError("a ciphertext cannot be opened") from None
 
 
-class KEM(Protocol):
+class KEM(abc.ABC):
     """A key encapsulation mechanism; keys are in the forms of RFC 9180, section 7.1.
 
-    Every method that is given a public key refuses, with CryptoError, one that is malformed
-    or of low order.
+    Whoever is given a public key refuses, with CryptoError, what no honest peer can have made.
     """
 
-    @property
-    def id(self) -> int:
-        """The number in the registry."""
+    id: int
 
-    @property
-    def secret_size(self) -> int:
-        """Nsecret, in bytes."""
-
+    @abc.abstractmethod
     def derive_key_pair(self, ikm: bytes) -> tuple[bytes, bytes]:
         """Return the private and the public key that `ikm` determines."""
 
+    @abc.abstractmethod
     def public_key(self, private: bytes) -> bytes:
         """Return the public key of a private one."""
 
+    @abc.abstractmethod
     def check_public_key(self, public: bytes) -> None:
-        """Refuse a key that no peer can have made honestly."""
+        """Refuse a malformed public key, or one of low order, with CryptoError."""
 
+    @abc.abstractmethod
     def encap(self, public: bytes) -> tuple[bytes, bytes]:
         """Return a fresh shared secret and its encapsulation."""
 
+    @abc.abstractmethod
     def decap(self, encapsulated: bytes, private: bytes) -> bytes:
         """Return the shared secret of an encapsulation."""
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
-
-import attrs
 
 from trio_chat.mls import treemath
 from trio_chat.mls.bundle import KeyPackageBundle
-from trio_chat.mls.codec import decode, encode, struct
+from trio_chat.mls.codec import decode, encode, evolve, struct
 from trio_chat.mls.commits import Built, Plan, build
 from trio_chat.mls.epoch import Epoch, FindPSK, Services, find_psks, from_member_secret, settle
 from trio_chat.mls.errors import InvalidTree, ProtocolError
@@ -17,6 +15,7 @@ from trio_chat.mls.leaves import check_capabilities, check_leaf
 from trio_chat.mls.messages import (
     EncryptedGroupSecrets,
     ExternalInit,
+    ExternalPSK,
     GroupContext,
     GroupInfo,
     GroupSecrets,
@@ -25,7 +24,10 @@ from trio_chat.mls.messages import (
     PreSharedKey,
     PreSharedKeyID,
     ProposalValue,
+    ReInit,
     Remove,
+    ResumptionPSK,
+    ResumptionPSKUsage,
     Welcome,
     WireFormat,
 )
@@ -50,7 +52,16 @@ from trio_chat.mls.suite import CipherSuite, same
 from trio_chat.mls.tree import RatchetTree
 from trio_chat.mls.treekem import derive_keys
 
-__all__ = ["create", "external_commit", "group_info", "join", "make_welcome", "open_group_info"]
+__all__ = [
+    "check_following",
+    "create",
+    "external_commit",
+    "find_in",
+    "group_info",
+    "join",
+    "make_welcome",
+    "open_group_info",
+]
 
 E = TypeVar("E", bound=Epoch)
 
@@ -92,6 +103,11 @@ class _ExternalPub:
     external_pub: bytes
 
 
+def fresh_psk(suite: CipherSuite, name: ExternalPSK | ResumptionPSK) -> PreSharedKey:
+    """Return a proposal to mix in a pre-shared key, with a fresh nonce (section 8.4)."""
+    return PreSharedKey(PreSharedKeyID(name, suite.random_secret()))
+
+
 def group_info(epoch: Epoch, *, external: bool, ratchet_tree: bool) -> GroupInfo:
     """Return the epoch's GroupInfo, signed by us.
 
@@ -110,7 +126,7 @@ def group_info(epoch: Epoch, *, external: bool, ratchet_tree: bool) -> GroupInfo
     signature = epoch.suite.sign_with_label(
         epoch.signature_key, b"GroupInfoTBS", info.to_be_signed()
     )
-    return attrs.evolve(info, signature=signature)
+    return evolve(info, signature=signature)
 
 
 def _check_group_info(
@@ -214,10 +230,11 @@ def join(
     bundle: KeyPackageBundle,
     ratchet_tree: bytes | None,
     services: Services,
-    find_psk: FindPSK,
-) -> tuple[E, tuple[PreSharedKeyID, ...]]:
-    """Join by a Welcome; return the epoch and the pre-shared keys that it was made with."""
+    resumes: Epoch | None,
+) -> E:
+    """Join by a Welcome, to a group that must follow `resumes`, if that is given."""
     suite = bundle.suite
+    find_psk = find_in(resumes, services.psks)
     info, group_secrets, member = open_group_info(welcome, bundle, find_psk)
     for name in group_secrets.psks:
         if len(name.psk_nonce) != suite.hash_size:
@@ -236,7 +253,8 @@ def join(
         keys.update(shared)
     turned = from_member_secret(suite, member, info.group_context)
     turned.secrets.check_confirmation(suite, turned.context, info.confirmation_tag)
-    epoch = cls.begin(
+    check_following(turned.context, group_secrets.psks, resumes)
+    return cls.begin(
         suite=suite,
         turn=turned,
         tree=tree,
@@ -246,7 +264,6 @@ def join(
         services=services,
         resumption_psks={},
     )
-    return epoch, group_secrets.psks
 
 
 # Section 12.4.3.2: joining by an external commit.
@@ -308,3 +325,55 @@ def external_commit(
         change=built.change,
     )
     return epoch, built
+
+
+# Sections 11.2 and 11.3: groups that follow another one; `resuming` makes them.
+
+_FOLLOWING = (ResumptionPSKUsage.REINIT, ResumptionPSKUsage.BRANCH)
+
+
+def find_in(old: Epoch | None, psks: FindPSK) -> FindPSK:
+    """Return what finds the old group's resumption PSKs, and else asks the application."""
+
+    def find(name: ExternalPSK | ResumptionPSK) -> bytes | None:
+        if (
+            old is not None
+            and isinstance(name, ResumptionPSK)
+            and name.psk_group_id == old.context.group_id
+        ):
+            return old.resumption_psks.get(name.psk_epoch)
+        return psks(name)
+
+    return find
+
+
+def check_following(
+    context: GroupContext, psks: Iterable[PreSharedKeyID], old: Epoch | None
+) -> None:
+    """Check that a group we were welcomed to follows the old one, and only if it should.
+
+    Raises:
+        ProtocolError: It does not.
+    """
+    following = [
+        name.psk
+        for name in psks
+        if isinstance(name.psk, ResumptionPSK) and name.psk.usage in _FOLLOWING
+    ]
+    if old is None:
+        if following:
+            raise ProtocolError("the group follows another one, and was not expected to")
+        return
+    if len(following) != 1 or following[0].psk_group_id != old.context.group_id:
+        raise ProtocolError("the group does not follow the one it should")
+    if context.epoch != 1:
+        raise ProtocolError("a group that follows another one begins with epoch 1")
+    if following[0].usage is ResumptionPSKUsage.REINIT:
+        now = ReInit(context.group_id, context.version, context.cipher_suite, context.extensions)
+        if now != old.reinit or following[0].psk_epoch != old.context.epoch:
+            raise ProtocolError("the group is not the one that the ReInit announced")
+    elif (context.version, context.cipher_suite) != (
+        old.context.version,
+        old.context.cipher_suite,
+    ):
+        raise ProtocolError("a branch keeps the version and the cipher suite")

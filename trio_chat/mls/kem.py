@@ -25,21 +25,11 @@ SHA512 = KDF(3, "sha512", 64)
 
 
 @attrs.frozen
-class _DHKEM(abc.ABC):
+class _DHKEM(KEM):
     """DHKEM (RFC 9180, section 4.1); a subclass brings the Diffie-Hellman group."""
 
     id: int
     kdf: KDF
-
-    @property
-    def secret_size(self) -> int:
-        return self.kdf.size
-
-    @abc.abstractmethod
-    def derive_key_pair(self, ikm: bytes) -> tuple[bytes, bytes]: ...
-
-    @abc.abstractmethod
-    def check_public_key(self, public: bytes) -> None: ...
 
     @abc.abstractmethod
     def _generate(self) -> Any:
@@ -76,7 +66,7 @@ class _DHKEM(abc.ABC):
 
     def _extract_and_expand(self, dh: bytes, context: bytes) -> bytes:
         prk = self.kdf.labeled_extract(self._suite, b"", b"eae_prk", dh)
-        size = self.secret_size
+        size = self.kdf.size
         return self.kdf.labeled_expand(self._suite, prk, b"shared_secret", context, size)
 
 
@@ -183,14 +173,13 @@ class _Weierstrass(_DHKEM):
         return dh
 
 
-class _XWing:
+class _XWing(KEM):
     """X-Wing, alias MLKEM768-X25519 (draft-connolly-cfrg-xwing-kem): experimental.
 
     Holds as long as one of ML-KEM-768 and X25519 does. A private key is a seed of 32 bytes.
     """
 
     id = 0x647A
-    secret_size = 32
 
     def derive_key_pair(self, ikm: bytes) -> tuple[bytes, bytes]:
         """draft-ietf-hpke-pq: LabeledDerive with SHAKE256."""

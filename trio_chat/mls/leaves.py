@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-import attrs
-
+from trio_chat.mls.codec import evolve
 from trio_chat.mls.errors import ProtocolError
 from trio_chat.mls.nodes import (
     MLS10,
@@ -56,7 +55,7 @@ def sign_leaf(
 ) -> LeafNode:
     """Return the leaf with a signature by the owner of its key."""
     content = leaf.to_be_signed(group_id, index)
-    return attrs.evolve(leaf, signature=suite.sign_with_label(key, b"LeafNodeTBS", content))
+    return evolve(leaf, signature=suite.sign_with_label(key, b"LeafNodeTBS", content))
 
 
 def check_leaf(

@@ -363,8 +363,8 @@ def _transform(
                 packages.append(package)
             case PreSharedKey(psk=name):
                 psks.append(name)
-            case ReInit() as reinit:
-                pass
+            case ReInit():
+                reinit = proposed.proposal
             case ExternalInit():
                 path_required = True
             case _:

@@ -1,65 +1,100 @@
-"""Groups that follow another one: after a ReInit, or as a branch (RFC 9420, 11.2 and 11.3)."""
+"""Making groups that follow another one: after a ReInit, or as a branch (RFC 9420, 11.2, 11.3).
+
+Of what is returned only `welcome` is to be sent, and `group` to be gone on with; the others join
+with `Group.join(..., resumes=old)`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trio_chat.mls.epoch import Epoch, FindPSK
+from trio_chat.mls import joining
+from trio_chat.mls.bundle import KeyPackageBundle
+from trio_chat.mls.commits import CommitResult, Plan
 from trio_chat.mls.errors import ProtocolError
+from trio_chat.mls.group import Group
 from trio_chat.mls.messages import (
-    ExternalPSK,
-    PreSharedKeyID,
-    ReInit,
+    Add,
+    Member,
+    ProposalValue,
     ResumptionPSK,
     ResumptionPSKUsage,
+    WireFormat,
 )
+from trio_chat.mls.nodes import Extension, KeyPackage
+from trio_chat.mls.proposals import Proposed
 
-__all__ = ["check", "finder"]
-
-_FOLLOWING = (ResumptionPSKUsage.REINIT, ResumptionPSKUsage.BRANCH)
-
-
-def finder(old: Epoch | None, psks: FindPSK) -> FindPSK:
-    """Return what finds the old group's resumption PSKs, and else asks the application."""
-
-    def find(name: ExternalPSK | ResumptionPSK) -> bytes | None:
-        if (
-            old is not None
-            and isinstance(name, ResumptionPSK)
-            and name.psk_group_id == old.context.group_id
-        ):
-            return old.resumption_psks.get(name.psk_epoch)
-        return psks(name)
-
-    return find
+__all__ = ["begin_anew", "branch"]
 
 
-def check(new: Epoch, psks: Iterable[PreSharedKeyID], old: Epoch | None) -> None:
-    """Check that a group we were welcomed to follows the old one, and only if it should.
+def begin_anew(
+    old: Group,
+    bundle: KeyPackageBundle,
+    packages: Iterable[KeyPackage],
+    *,
+    ratchet_tree: bool = False,
+) -> CommitResult[Group]:
+    """Create the group that follows one that a ReInit has ended (section 11.2).
 
-    Raises:
-        ProtocolError: It does not.
+    Args:
+        old: The group that has ended.
+        bundle: A key package of ours of the new cipher suite.
+        packages: Those of all other members.
+        ratchet_tree: Whether the Welcome brings the tree.
     """
-    following = [
-        name.psk
-        for name in psks
-        if isinstance(name.psk, ResumptionPSK) and name.psk.usage in _FOLLOWING
-    ]
-    if old is None:
-        if following:
-            raise ProtocolError("the group follows another one, and was not expected to")
-        return
-    if len(following) != 1 or following[0].psk_group_id != old.context.group_id:
-        raise ProtocolError("the group does not follow the one it should")
-    context = new.context
-    if context.epoch != 1:
-        raise ProtocolError("a group that follows another one begins with epoch 1")
-    if following[0].usage is ResumptionPSKUsage.REINIT:
-        now = ReInit(context.group_id, context.version, context.cipher_suite, context.extensions)
-        if now != old.reinit or following[0].psk_epoch != old.context.epoch:
-            raise ProtocolError("the group is not the one that the ReInit announced")
-    elif (context.version, context.cipher_suite) != (
-        old.context.version,
-        old.context.cipher_suite,
-    ):
-        raise ProtocolError("a branch keeps the version and the cipher suite")
+    reinit = old.reinit
+    if reinit is None or bundle.suite.number != reinit.cipher_suite:
+        raise ProtocolError("there is no ReInit, or one to another cipher suite")
+    new = joining.create(Group, bundle, reinit.group_id, reinit.extensions, old.services)
+    return _follow(old, new, ResumptionPSKUsage.REINIT, packages, ratchet_tree=ratchet_tree)
+
+
+def branch(
+    old: Group,
+    bundle: KeyPackageBundle,
+    group_id: bytes,
+    packages: Iterable[KeyPackage],
+    *,
+    extensions: tuple[Extension, ...] = (),
+    ratchet_tree: bool = False,
+) -> CommitResult[Group]:
+    """Create a group of some of a group's members (section 11.3).
+
+    Args:
+        old: The group, which goes on.
+        bundle: A key package of ours of the same cipher suite.
+        group_id: The new group's name.
+        packages: Those of the other members.
+        extensions: Of the new group's context.
+        ratchet_tree: Whether the Welcome brings the tree.
+    """
+    old.check_alive()
+    if bundle.suite is not old.suite:
+        raise ProtocolError("a branch keeps the cipher suite")
+    new = joining.create(Group, bundle, group_id, extensions, old.services)
+    return _follow(old, new, ResumptionPSKUsage.BRANCH, packages, ratchet_tree=ratchet_tree)
+
+
+def _follow(
+    old: Group,
+    new: Group,
+    usage: ResumptionPSKUsage,
+    packages: Iterable[KeyPackage],
+    *,
+    ratchet_tree: bool,
+) -> CommitResult[Group]:
+    psk = new.use_psk(ResumptionPSK(usage, old.context.group_id, old.context.epoch))
+    sender = Member(new.index)
+    proposals: list[ProposalValue] = [*map(Add, packages), psk]
+    plan = Plan(
+        sender=sender,
+        proposals=[Proposed(sender, proposal) for proposal in proposals],
+        key=new.signature_key,
+        new_key=new.signature_key,
+        leaf=new.own_leaf,
+        wire_format=WireFormat.PRIVATE_MESSAGE,
+        resuming=True,
+    )
+    return new.commit_plan(
+        plan, find_psk=joining.find_in(old, old.services.psks), ratchet_tree=ratchet_tree
+    )

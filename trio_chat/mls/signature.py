@@ -7,7 +7,7 @@ message: they are refused by list where keys enter.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import attrs
 from cryptography.exceptions import InvalidSignature
@@ -37,25 +37,6 @@ class SignatureKey:
         return self.scheme.sign(self.loaded, message)
 
 
-class Scheme(Protocol):
-    """A signature scheme."""
-
-    def generate(self) -> SignatureKey:
-        """Return a fresh key."""
-
-    def load(self, private: bytes) -> SignatureKey:
-        """Return the key of its private bytes, or raise CryptoError."""
-
-    def sign(self, loaded: Any, message: bytes) -> bytes:
-        """Sign with a loaded private key."""
-
-    def check_public_key(self, public: bytes) -> None:
-        """Refuse a malformed or dangerous public key with CryptoError."""
-
-    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
-        """Return whether the signature holds, under a public key that has been checked."""
-
-
 def _small_order(prime: int, size: int, *others: int) -> frozenset[bytes]:
     """Return the encodings, unreduced ones too, of the y of points of small order."""
     values = {0, 1, prime - 1, prime, prime + 1, *others}
@@ -68,16 +49,20 @@ _SMALL_448 = _small_order(2**448 - 2**224 - 1, 57)
 
 
 @attrs.frozen
-class _EdDSA:
+class EdDSA:
+    """Ed25519 and Ed448 (RFC 8032)."""
+
     private_class: type[ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey]
     public_class: type[ed25519.Ed25519PublicKey | ed448.Ed448PublicKey]
     size: int  # of a key, bytes
     small_order: frozenset[bytes] = attrs.field(repr=False)
 
     def generate(self) -> SignatureKey:
+        """Return a fresh key."""
         return self._key(self.private_class.generate())
 
     def load(self, private: bytes) -> SignatureKey:
+        """Return the key of its private bytes, or raise CryptoError."""
         if len(private) != self.size:
             raise CryptoError("a private key has the wrong length")
         return self._key(self.private_class.from_private_bytes(private))
@@ -87,10 +72,12 @@ class _EdDSA:
         return SignatureKey(self, loaded.private_bytes_raw(), public, loaded)
 
     def sign(self, loaded: Any, message: bytes) -> bytes:
+        """Sign with a loaded private key."""
         signature: bytes = loaded.sign(message)
         return signature
 
     def check_public_key(self, public: bytes) -> None:
+        """Refuse a malformed or dangerous public key with CryptoError."""
         if len(public) != self.size:
             raise CryptoError("a signature key has the wrong length")
         y = public[:-1] + bytes([public[-1] & 0x7F])  # the highest bit is the sign of x
@@ -98,6 +85,7 @@ class _EdDSA:
             raise CryptoError("a signature key is of small order")
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Return whether a signature holds."""
         try:
             self.public_class.from_public_bytes(public).verify(signature, message)
         except (InvalidSignature, ValueError):
@@ -106,15 +94,19 @@ class _EdDSA:
 
 
 @attrs.frozen
-class _ECDSA:
+class ECDSA:
+    """ECDSA over a NIST curve; its signatures are in DER."""
+
     curve: ec.EllipticCurve
     hash: hashes.HashAlgorithm
     size: int  # of a coordinate, bytes
 
     def generate(self) -> SignatureKey:
+        """Return a fresh key."""
         return self._key(ec.generate_private_key(self.curve))
 
     def load(self, private: bytes) -> SignatureKey:
+        """Return the key of its private bytes, or raise CryptoError."""
         try:
             return self._key(ec.derive_private_key(int.from_bytes(private, "big"), self.curve))
         except ValueError:
@@ -126,10 +118,12 @@ class _ECDSA:
         return SignatureKey(self, private, public, loaded)
 
     def sign(self, loaded: Any, message: bytes) -> bytes:
+        """Sign with a loaded private key."""
         signature: bytes = loaded.sign(message, ec.ECDSA(self.hash))
         return signature
 
     def check_public_key(self, public: bytes) -> None:
+        """Refuse a malformed or dangerous public key with CryptoError."""
         if len(public) != 2 * self.size + 1:
             raise CryptoError("a signature key has the wrong length")
         try:
@@ -138,6 +132,7 @@ class _ECDSA:
             raise CryptoError("a signature key is not on its curve") from None
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Return whether a signature holds."""
         try:
             _point(self.curve, public).verify(signature, message, ec.ECDSA(self.hash))
         except (InvalidSignature, ValueError):
@@ -150,8 +145,10 @@ def _point(curve: ec.EllipticCurve, public: bytes) -> ec.EllipticCurvePublicKey:
     return ec.EllipticCurvePublicKey.from_encoded_point(curve, public)
 
 
-ED25519: Scheme = _EdDSA(ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey, 32, _SMALL_25519)
-ED448: Scheme = _EdDSA(ed448.Ed448PrivateKey, ed448.Ed448PublicKey, 57, _SMALL_448)
-P256: Scheme = _ECDSA(ec.SECP256R1(), hashes.SHA256(), 32)
-P384: Scheme = _ECDSA(ec.SECP384R1(), hashes.SHA384(), 48)
-P521: Scheme = _ECDSA(ec.SECP521R1(), hashes.SHA512(), 66)
+Scheme: TypeAlias = EdDSA | ECDSA
+
+ED25519 = EdDSA(ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey, 32, _SMALL_25519)
+ED448 = EdDSA(ed448.Ed448PrivateKey, ed448.Ed448PublicKey, 57, _SMALL_448)
+P256 = ECDSA(ec.SECP256R1(), hashes.SHA256(), 32)
+P384 = ECDSA(ec.SECP384R1(), hashes.SHA384(), 48)
+P521 = ECDSA(ec.SECP521R1(), hashes.SHA512(), 66)

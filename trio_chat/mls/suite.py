@@ -150,82 +150,50 @@ def same(one: bytes, other: bytes) -> bool:
     return hmac.compare_digest(one, other)
 
 
-_AES_128 = AEAD(1, AESGCM, 16)
-_AES_256 = AEAD(2, AESGCM, 32)
-_CHACHA = AEAD(3, ChaCha20Poly1305, 32)
+_KEMS: dict[str, KEM] = {
+    "DHKEMX25519": kem.X25519,
+    "DHKEMP256": kem.P256,
+    "DHKEMX448": kem.X448,
+    "DHKEMP521": kem.P521,
+    "DHKEMP384": kem.P384,
+    "MLKEM768X25519": kem.X_WING,
+}
+_AEADS = {
+    "AES128GCM": AEAD(1, AESGCM, 16),
+    "AES256GCM": AEAD(2, AESGCM, 32),
+    "CHACHA20POLY1305": AEAD(3, ChaCha20Poly1305, 32),
+}
+_KDFS = {"SHA256": kem.SHA256, "SHA384": kem.SHA384, "SHA512": kem.SHA512}
+_SCHEMES: dict[str, Scheme] = {
+    "Ed25519": signature.ED25519,
+    "P256": signature.P256,
+    "Ed448": signature.ED448,
+    "P521": signature.P521,
+    "P384": signature.P384,
+}
+
+
+def _suite(number: int, name: str) -> CipherSuite:
+    _, _, first, second, third, last = name.split("_")
+    return CipherSuite(number, name, _KEMS[first], _AEADS[second], _KDFS[third], _SCHEMES[last])
+
 
 SUITES = {
-    suite.number: suite
-    for suite in (
-        CipherSuite(
-            1,
-            "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
-            kem.X25519,
-            _AES_128,
-            kem.SHA256,
-            signature.ED25519,
-        ),
-        CipherSuite(
-            2,
-            "MLS_128_DHKEMP256_AES128GCM_SHA256_P256",
-            kem.P256,
-            _AES_128,
-            kem.SHA256,
-            signature.P256,
-        ),
-        CipherSuite(
-            3,
-            "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519",
-            kem.X25519,
-            _CHACHA,
-            kem.SHA256,
-            signature.ED25519,
-        ),
-        CipherSuite(
-            4,
-            "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448",
-            kem.X448,
-            _AES_256,
-            kem.SHA512,
-            signature.ED448,
-        ),
-        CipherSuite(
-            5,
-            "MLS_256_DHKEMP521_AES256GCM_SHA512_P521",
-            kem.P521,
-            _AES_256,
-            kem.SHA512,
-            signature.P521,
-        ),
-        CipherSuite(
-            6,
-            "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448",
-            kem.X448,
-            _CHACHA,
-            kem.SHA512,
-            signature.ED448,
-        ),
-        CipherSuite(
-            7,
-            "MLS_256_DHKEMP384_AES256GCM_SHA384_P384",
-            kem.P384,
-            _AES_256,
-            kem.SHA384,
-            signature.P384,
-        ),
+    number: _suite(number, name)
+    for number, name in (
+        (1, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519"),
+        (2, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256"),
+        (3, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519"),
+        (4, "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448"),
+        (5, "MLS_256_DHKEMP521_AES256GCM_SHA512_P521"),
+        (6, "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448"),
+        (7, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384"),
     )
 }
 
 # Of the range for private use. There are no official vectors for it, its KEM and KDF are drafts,
 # and its signatures are Ed25519: confidentiality only. So nobody gets it without asking.
-EXPERIMENTAL = CipherSuite(
-    0xF04D,
-    "MLS_128_MLKEM768X25519_AES256GCM_SHA256_Ed25519",
-    kem.X_WING,
-    _AES_256,
-    kem.SHA256,
-    signature.ED25519,
-)
+EXPERIMENTAL = _suite(0xF04D, "MLS_128_MLKEM768X25519_AES256GCM_SHA256_Ed25519")
 
 
 def find_suite(number: int, *, experimental: bool = False) -> CipherSuite:

@@ -1,4 +1,4 @@
-"""The ratchet tree: its nodes, its hashes and how it changes (RFC 9420, sections 4.1 and 7.7 to 7.9).
+"""The ratchet tree, its changes and its hashes (RFC 9420, sections 4.1 and 7.7 to 7.9).
 
 Nodes are immutable values, so a provisional tree is a copy of a list; the hashes that a change
 does not touch are kept. Whether a leaf is acceptable is asked in `leaves`, who may change what in
@@ -286,9 +286,9 @@ class RatchetTree:
         if not all(self._is_chained(x, node) for x, node in parents):
             raise InvalidTree("a parent hash does not hold")
 
-    def encryption_keys(self) -> set[bytes]:
+    def encryption_keys(self) -> frozenset[bytes]:
         """Return the public keys of all nodes."""
-        return {node.encryption_key for node in self._nodes if node is not None}
+        return frozenset(node.encryption_key for node in self._nodes if node is not None)
 
     def check_unique(self) -> None:
         """Refuse an encryption key or a signature key that is there twice (section 7.3)."""

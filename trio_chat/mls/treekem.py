@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 import attrs
 
 from trio_chat.mls import treemath
-from trio_chat.mls.codec import encode
+from trio_chat.mls.codec import encode, evolve
 from trio_chat.mls.errors import CryptoError, ProtocolError
 from trio_chat.mls.messages import GroupContext
 from trio_chat.mls.nodes import (
@@ -78,7 +78,7 @@ def create_path(
         secret = suite.derive_secret(secret, b"path")
     leaf = make_leaf(public, CommitSource(tree.set_path(index, publics)))
     tree.set(2 * index, leaf)
-    context = attrs.evolve(context, tree_hash=tree.tree_hash())
+    context = evolve(context, tree_hash=tree.tree_hash())
     encoded = encode(context)
     nodes = []
     for (x, other), (_, key) in zip(filtered, publics, strict=True):
@@ -111,7 +111,7 @@ def merge_path(tree: RatchetTree, index: int, path: UpdatePath) -> None:
         tree.suite.check_encryption_key(key)
     used = tree.encryption_keys()
     if tree[2 * index] is path.leaf_node:  # an external committer's, which was just added
-        used.discard(path.leaf_node.encryption_key)
+        used -= {path.leaf_node.encryption_key}
     fresh = {path.leaf_node.encryption_key, *keys}
     if len(fresh) != len(keys) + 1 or not fresh.isdisjoint(used):
         raise ProtocolError("a path uses a key that is in the tree, or one twice")
