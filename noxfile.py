@@ -46,6 +46,13 @@ def stress(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def vectors(session: nox.Session) -> None:
+    """Run MLS vectors from a directory, say a checkout of mlswg/mls-implementations."""
+    session.install(".")
+    session.run("python", "tests/mls/run_vectors.py", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against the peers that are installed; arguments go to benchmarks/bench.py."""
     session.install(".")

@@ -423,7 +423,7 @@ _STRUCTS: dict[str, Any] = {
     "group_context_extensions_proposal": GroupContextExtensions,
     "commit": Commit,
 }
-_MESSAGES: dict[str, type] = {
+MESSAGES: dict[str, type] = {
     "mls_welcome": Welcome,
     "mls_group_info": GroupInfo,
     "mls_key_package": KeyPackage,
@@ -440,7 +440,7 @@ def messages(case: Case) -> None:
             again = encode_as(_STRUCTS[name], decode(_STRUCTS[name], unhex(data)))
         else:
             message = decode_message(unhex(data))
-            same(type(message), _MESSAGES[name], name)
+            same(type(message), MESSAGES[name], name)
             again = encode_message(message)
         same(again, data, name)
 

@@ -124,7 +124,7 @@ def encode_length(length: int) -> bytes:
     raise ValueError("a vector longer than 2**30 - 1 bytes")
 
 
-class Codec(typing.Protocol):
+class _Codec(typing.Protocol):
     """How the values of one type are written and read."""
 
     def encode(self, value: Any, /) -> bytes: ...
@@ -135,10 +135,10 @@ class Codec(typing.Protocol):
 class UInt:
     """`uint8` to `uint64`."""
 
-    size: int
+    size: int  # bytes
 
     def encode(self, value: int) -> bytes:
-        """Write `value` in `size` bytes; more is the caller's mistake: OverflowError."""
+        """Write `value` in `size` bytes, or raise OverflowError."""
         return value.to_bytes(self.size, "big")
 
     def decode(self, reader: Reader) -> int:
@@ -154,8 +154,7 @@ class Fixed:
 
     def encode(self, value: bytes) -> bytes:
         """Write `value`, which must have the size."""
-        if len(value) != self.size:
-            raise ValueError(f"{len(value)} bytes instead of {self.size}")
+        assert len(value) == self.size
         return value
 
     def decode(self, reader: Reader) -> bytes:
@@ -194,7 +193,7 @@ class _Opaque:
 
 @attrs.frozen
 class _Vector:
-    item: Codec
+    item: _Codec
 
     def encode(self, value: tuple[Any, ...]) -> bytes:
         body = b"".join(map(self.item.encode, value))
@@ -211,7 +210,7 @@ class _Vector:
 
 @attrs.frozen
 class _Optional:
-    item: Codec
+    item: _Codec
 
     def encode(self, value: Any) -> bytes:
         return b"\0" if value is None else b"\1" + self.item.encode(value)
@@ -245,7 +244,7 @@ class _Union:
     def __init__(self, tagged: Tagged) -> None:
         self._size = tagged.size
         self._by_tag = {tag: _codec(kind) for tag, kind in tagged.variants.items()}
-        self._by_type: dict[type, tuple[bytes, Codec]] = {}
+        self._by_type: dict[type, tuple[bytes, _Codec]] = {}
         for tag, kind in tagged.variants.items():
             for variant in _classes(kind):
                 self._by_type[variant] = tag.to_bytes(tagged.size, "big"), self._by_tag[tag]
@@ -265,7 +264,7 @@ class _Union:
 class _Struct:
     def __init__(self, cls: type) -> None:
         self._cls = cls
-        self._fields: list[tuple[str, Codec]] = []
+        self._fields: list[tuple[str, _Codec]] = []
         self._conditions: dict[str, Callable[[Any], bool]] = {}
         for name, kind in typing.get_type_hints(cls, include_extras=True).items():
             for extra in getattr(kind, "__metadata__", ()):
@@ -280,14 +279,9 @@ class _Struct:
         for name, codec in self._fields:
             if name == until:
                 break
-            item = getattr(value, name)
             condition = self._conditions.get(name)
-            if condition is None:
-                parts.append(codec.encode(item))
-            elif condition(value) is (item is None):
-                raise ValueError(f"{name} is there where it must not be, or not where it must")
-            elif item is not None:
-                parts.append(codec.encode(item))
+            if condition is None or condition(value):
+                parts.append(codec.encode(getattr(value, name)))
         return b"".join(parts)
 
     def decode(self, reader: Reader) -> Any:
@@ -314,7 +308,7 @@ def _classes(kind: Any) -> tuple[type, ...]:
 
 
 @cache
-def _codec(kind: Any) -> Codec:
+def _codec(kind: Any) -> _Codec:
     """Compile an annotation."""
     if hasattr(kind, "__metadata__"):
         (extra,) = kind.__metadata__
@@ -323,7 +317,7 @@ def _codec(kind: Any) -> Codec:
         origin = kind.__origin__
         if isinstance(extra, UInt) and issubclass(origin, enum.IntEnum):
             return _Enum(origin, extra.size)
-        return typing.cast("Codec", extra)
+        return typing.cast("_Codec", extra)
     if kind is bytes:
         return _Opaque()
     if typing.get_origin(kind) is tuple:
@@ -347,12 +341,7 @@ def struct(*, secret: bool) -> Callable[[type[T]], type[T]]: ...
 
 @dataclass_transform(frozen_default=True)
 def struct(cls: type[T] | None = None, *, secret: bool = False) -> Any:
-    """Make a class an immutable value whose annotations are its wire format.
-
-    Args:
-        cls: The class.
-        secret: Whether its content is kept out of its `repr`.
-    """
+    """Make a class an immutable value whose annotations are its format; a secret one hides it."""
 
     def wrap(cls: type[T]) -> type[T]:
         if secret:

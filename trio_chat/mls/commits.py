@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Generic, TypedDict, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
 import attrs
 
@@ -39,7 +39,17 @@ from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.tree import RatchetTree
 from trio_chat.mls.treekem import CreatedPath, create_path, merge_path, open_path
 
-__all__ = ["Built", "CommitResult", "LeafChanges", "Plan", "build", "process", "retained_keys"]
+__all__ = [
+    "Built",
+    "CommitResult",
+    "LeafChanges",
+    "Plan",
+    "build",
+    "changed_leaf",
+    "follow",
+    "process",
+    "retained_keys",
+]
 
 E = TypeVar("E", bound=Epoch)
 
@@ -64,6 +74,14 @@ class LeafChanges(TypedDict, total=False):
     credential: CredentialValue
     capabilities: Capabilities
     extensions: tuple[Extension, ...]
+
+
+def changed_leaf(leaf: LeafNode, changes: LeafChanges) -> LeafNode:
+    """Return a leaf, yet to be signed, with what is to be other."""
+    fields: dict[str, Any] = {**changes}
+    if "signature_key" in changes:
+        fields["signature_key"] = changes["signature_key"].public
+    return evolve(leaf, **fields)
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -169,6 +187,24 @@ def build(
     )
     message = evolve(message, confirmation_tag=turned.confirmation_tag)
     return Built(message=message, turn=turned, tree=tree, change=change, path=path)
+
+
+def follow(epoch: E, plan: Plan, built: Built) -> E:
+    """Return the epoch that a member's commit begins, for the member itself."""
+    keys = retained_keys(epoch.keys, epoch.tree, built.tree, epoch.index)
+    if built.path is not None:
+        keys.update(built.path.keys)
+    return type(epoch).begin(
+        suite=epoch.suite,
+        turn=built.turn,
+        tree=built.tree,
+        index=epoch.index,
+        keys=keys,
+        signature_key=plan.new_key if built.path else plan.key,
+        services=epoch.services,
+        resumption_psks=epoch.resumption_psks,
+        change=built.change,
+    )
 
 
 def process(epoch: E, message: AuthenticatedContent) -> E:

@@ -116,6 +116,10 @@ class Epoch:
         if message.wire_format is WireFormat.PUBLIC_MESSAGE:
             key = self.secrets.membership_key
             return seal_public(self.suite, key, message, self.context)
+        return self.seal_private(message, padding)
+
+    def seal_private(self, message: AuthenticatedContent, padding: int) -> PrivateMessage:
+        """Encrypt a signed message of ours."""
         sender_data = self.secrets.sender_data_secret
         return seal_private(self.suite, self.secret_tree, sender_data, message, padding)
 

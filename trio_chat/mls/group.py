@@ -16,14 +16,22 @@ Nothing is to be undone: whoever loses the race for an epoch drops its `CommitRe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Unpack
 
 import attrs
 
 from trio_chat.mls import joining
 from trio_chat.mls.bundle import KeyPackageBundle
 from trio_chat.mls.codec import evolve
-from trio_chat.mls.commits import CommitResult, LeafChanges, Plan, build, process, retained_keys
+from trio_chat.mls.commits import (
+    CommitResult,
+    LeafChanges,
+    Plan,
+    build,
+    changed_leaf,
+    follow,
+    process,
+)
 from trio_chat.mls.epoch import Epoch, FindPSK, ServiceArguments, Services
 from trio_chat.mls.errors import ProtocolError, StaleEpoch
 from trio_chat.mls.framing import open_private, open_public, sign_content, verify_content
@@ -47,11 +55,7 @@ from trio_chat.mls.messages import (
     Welcome,
     WireFormat,
 )
-from trio_chat.mls.nodes import (
-    Extension,
-    LeafNode,
-    UpdateSource,
-)
+from trio_chat.mls.nodes import Extension, LeafNode, UpdateSource
 from trio_chat.mls.proposals import Proposed, check_proposal, choose
 
 __all__ = ["CommitResult", "Group", "Received"]
@@ -145,8 +149,7 @@ class Group(Epoch):
             authenticated_data: To travel with the commit, in clear.
             services: At least `authenticate`; see `epoch.Services`.
 
-        Raises:
-            As for `join`.
+        Raises what `join` raises.
         """
         group, built = joining.external_commit(
             cls,
@@ -218,15 +221,13 @@ class Group(Epoch):
         """
         self.check_alive()
         message = self._sign(ApplicationData(data), authenticated_data, public=False)
-        sealed = self.seal(message, padding)
-        assert isinstance(sealed, PrivateMessage)
-        return sealed
+        return self.seal_private(message, padding)
 
     def make_update(self, **changes: Unpack[LeafChanges]) -> Update:
         """Return an Update of our leaf, to propose; its private key waits for a commit."""
         key = changes.get("signature_key", self.signature_key)
         private, public = self.suite.generate_key_pair()
-        leaf = self._changed_leaf(changes)
+        leaf = changed_leaf(self.own_leaf, changes)
         leaf = evolve(leaf, encryption_key=public, source=UpdateSource())
         self.updates[public] = private, key
         return Update(sign_leaf(self.suite, leaf, key, self.context.group_id, self.index))
@@ -279,6 +280,8 @@ class Group(Epoch):
             ProtocolError: The proposals break a rule.
         """
         self.check_alive()
+        if changes and not path:
+            raise ProtocolError("only a commit with a path can change our leaf")
         given = [Proposed(Member(self.index), proposal) for proposal in proposals]
         if cover is None:
             covered = choose(self.pending.values(), given, self.index, self.tree, self.context)
@@ -292,7 +295,7 @@ class Group(Epoch):
             proposals=[*covered, *given],
             key=self.signature_key,
             new_key=changes.get("signature_key", self.signature_key),
-            leaf=self._changed_leaf(changes) if path else None,
+            leaf=changed_leaf(self.own_leaf, changes) if path else None,
             wire_format=_wire_format(public),
             authenticated_data=authenticated_data,
         )
@@ -316,20 +319,7 @@ class Group(Epoch):
             authenticate=self.services.authenticate,
             find_psk=find_psk or self.find_psk,
         )
-        keys = retained_keys(self.keys, self.tree, built.tree, self.index)
-        if built.path is not None:
-            keys.update(built.path.keys)
-        group = self.begin(
-            suite=self.suite,
-            turn=built.turn,
-            tree=built.tree,
-            index=self.index,
-            keys=keys,
-            signature_key=plan.new_key if built.path else plan.key,
-            services=self.services,
-            resumption_psks=self.resumption_psks,
-            change=built.change,
-        )
+        group = follow(self, plan, built)
         welcome = None
         if built.change.added:
             welcome = joining.make_welcome(group, built, ratchet_tree=ratchet_tree)
@@ -338,17 +328,10 @@ class Group(Epoch):
     def _sign(
         self, content: ContentValue, authenticated_data: bytes, *, public: bool
     ) -> AuthenticatedContent:
-        context = self.context
-        framed = FramedContent(
-            context.group_id, context.epoch, Member(self.index), authenticated_data, content
-        )
-        return sign_content(self.suite, self.signature_key, _wire_format(public), framed, context)
-
-    def _changed_leaf(self, changes: LeafChanges) -> LeafNode:
-        fields: dict[str, Any] = {**changes}
-        if "signature_key" in changes:
-            fields["signature_key"] = changes["signature_key"].public
-        return evolve(self.own_leaf, **fields)
+        at = self.context
+        sender = Member(self.index)
+        framed = FramedContent(at.group_id, at.epoch, sender, authenticated_data, content)
+        return sign_content(self.suite, self.signature_key, _wire_format(public), framed, at)
 
     # Hearing
 
@@ -365,7 +348,6 @@ class Group(Epoch):
             CryptoError: It does not hold.
             DecodeError: What is encrypted in it is malformed.
         """
-        self.check_alive()
         opened = None
         if isinstance(message, PublicMessage):
             self._check_place(message.content.group_id, message.content.epoch)
@@ -389,6 +371,7 @@ class Group(Epoch):
         return result
 
     def _check_place(self, group_id: bytes, epoch: int) -> None:
+        self.check_alive()
         if group_id != self.context.group_id:
             raise ProtocolError("the message is for another group")
         if epoch != self.context.epoch:
@@ -408,9 +391,8 @@ class Group(Epoch):
                 return process(self, message)
         check_proposal(body, content.sender, self.tree, self.context, self.services.authenticate)
         reference = message.reference(self.suite)
-        proposed = Proposed(content.sender, body, reference)
-        self.pending[reference] = proposed
-        return proposed
+        self.pending[reference] = Proposed(content.sender, body, reference)
+        return self.pending[reference]
 
 
 def _wire_format(public: bool) -> WireFormat:

@@ -136,7 +136,7 @@ def _check_group_info(
     context = info.group_context
     if context.version != MLS10 or context.cipher_suite != suite.number:
         raise ProtocolError("the group is of another version or cipher suite")
-    check_extensions(info.extensions)
+    check_extensions(info.extensions, "GroupInfo")
     encoded = find_extension(info.extensions, ExtensionType.RATCHET_TREE)
     if encoded is None:
         encoded = ratchet_tree

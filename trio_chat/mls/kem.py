@@ -120,7 +120,10 @@ class _Montgomery(_DHKEM):
         return public
 
     def _exchange(self, loaded: Any, public: bytes) -> bytes:
-        dh: bytes = loaded.exchange(self.public_class.from_public_bytes(public))
+        try:
+            dh: bytes = loaded.exchange(self.public_class.from_public_bytes(public))
+        except ValueError:  # not reached: all of them are listed
+            raise CryptoError("a public key is of low order") from None
         return dh
 
 

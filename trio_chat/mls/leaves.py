@@ -79,7 +79,7 @@ def check_leaf(
     suite.check_encryption_key(leaf.encryption_key)
     content = leaf.to_be_signed(group_id, index)
     suite.verify_with_label(leaf.signature_key, b"LeafNodeTBS", content, leaf.signature)
-    check_extensions(leaf.extensions)
+    check_extensions(leaf.extensions, "leaf node")
     capabilities = leaf.capabilities
     if MLS10 not in capabilities.versions:  # cipher suites, section 7.3 does not ask for
         raise ProtocolError("a leaf node does not support the group's version")
@@ -104,7 +104,7 @@ def check_key_package(suite: CipherSuite, package: KeyPackage) -> None:
     suite.check_encryption_key(package.init_key)
     if package.init_key == leaf.encryption_key:
         raise ProtocolError("a key package uses one key for two things")
-    check_extensions(package.extensions)
+    check_extensions(package.extensions, "key package")
 
 
 def check_capabilities(tree: RatchetTree, extensions: tuple[Extension, ...]) -> None:

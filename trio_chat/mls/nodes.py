@@ -124,10 +124,23 @@ def find_extension(extensions: Iterable[Extension], kind: int) -> bytes | None:
     return None
 
 
-def check_extensions(extensions: tuple[Extension, ...]) -> None:
-    """Refuse two extensions of one type (section 13)."""
-    if len({extension.extension_type for extension in extensions}) != len(extensions):
-        raise ProtocolError("there are two extensions of one type")
+# Where the types of the RFC may stand (section 17.3): nowhere else.
+_PLACES: dict[int, str] = {
+    ExtensionType.APPLICATION_ID: "leaf node",
+    ExtensionType.RATCHET_TREE: "GroupInfo",
+    ExtensionType.REQUIRED_CAPABILITIES: "GroupContext",
+    ExtensionType.EXTERNAL_PUB: "GroupInfo",
+    ExtensionType.EXTERNAL_SENDERS: "GroupContext",
+}
+
+
+def check_extensions(extensions: tuple[Extension, ...], place: str) -> None:
+    """Refuse two extensions of one type (section 13), or one that belongs elsewhere."""
+    kinds = {extension.extension_type for extension in extensions}
+    if len(kinds) != len(extensions):
+        raise ProtocolError(f"there are two extensions of one type in a {place}")
+    if any(_PLACES.get(kind, place) != place for kind in kinds):
+        raise ProtocolError(f"there is an extension in a {place} that belongs elsewhere")
 
 
 # Section 7: nodes.

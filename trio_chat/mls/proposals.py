@@ -149,7 +149,7 @@ def check_proposal(
         case ReInit(version=version, extensions=extensions):
             if version < context.version:
                 raise ProtocolError("a ReInit must not go back to an older version")
-            check_extensions(extensions)
+            check_extensions(extensions, "GroupContext")
         case GroupContextExtensions(extensions=extensions):
             check_group_extensions(extensions, authenticate)
         case ExternalInit():
@@ -160,7 +160,7 @@ def check_proposal(
 
 def check_group_extensions(extensions: tuple[Extension, ...], authenticate: Authenticate) -> None:
     """Check the extensions of a GroupContext as far as they are the RFC's (5.3.1, 12.1.7)."""
-    check_extensions(extensions)
+    check_extensions(extensions, "GroupContext")
     decode_required_capabilities(extensions)
     for sender in decode_external_senders(extensions):
         authenticate(sender.credential, sender.signature_key, None)
@@ -317,6 +317,8 @@ def apply(
         ProtocolError: A rule is broken.
         CryptoError: A key is not acceptable, or a signature does not hold.
     """
+    if context.epoch == 2**64 - 1:
+        raise ProtocolError("there is no epoch after this one")
     for proposed in proposals:
         if proposed.reference is None:
             check_proposal(
