@@ -17,7 +17,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from trio_chat.mls.errors import CryptoError
 from trio_chat.mls.hpke import KDF, KEM
 
-__all__ = ["P256", "P384", "P521", "SHA256", "SHA384", "SHA512", "X448", "X25519", "X_WING"]
+__all__ = [
+    "P256",
+    "P384",
+    "P521",
+    "SHA256",
+    "SHA384",
+    "SHA512",
+    "X448",
+    "X25519",
+    "X_WING",
+]
 
 SHA256 = KDF(1, "sha256", 32)
 SHA384 = KDF(2, "sha384", 48)
@@ -193,7 +203,7 @@ class _XWing(KEM):
         return private, self.public_key(private)
 
     def public_key(self, private: bytes) -> bytes:
-        lattice, curve = self._load(private)
+        lattice, curve = self.load(private)
         return lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
 
     def check_public_key(self, public: bytes) -> None:
@@ -212,12 +222,13 @@ class _XWing(KEM):
             raise CryptoError("an encapsulated secret has the wrong length")
         share = encapsulated[-32:]
         X25519.check_public_key(share)
-        lattice, curve = self._load(private)
+        lattice, curve = self.load(private)
         dh = curve.exchange(x25519.X25519PublicKey.from_public_bytes(share))
         ours = curve.public_key().public_bytes_raw()
         return self._combine(lattice.decapsulate(encapsulated[:-32]), dh, share, ours)
 
-    def _load(self, seed: bytes) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519PrivateKey]:
+    def load(self, seed: bytes) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519PrivateKey]:
+        """Expand a seed into the keys of both."""
         if len(seed) != 32:
             raise CryptoError("a private key has the wrong length")
         expanded = hashlib.shake_256(seed).digest(96)
@@ -241,11 +252,11 @@ class _XWing(KEM):
         return hashlib.sha3_256(secret + dh + share + public + b"\\.//^\\").digest()
 
 
-X25519: KEM = _Montgomery(
+X25519 = _Montgomery(
     0x20, SHA256, x25519.X25519PrivateKey, x25519.X25519PublicKey, 32, 0x7F, _LOW_25519
 )
-X448: KEM = _Montgomery(0x21, SHA512, x448.X448PrivateKey, x448.X448PublicKey, 56, 0xFF, _LOW_448)
-P256: KEM = _Weierstrass(0x10, SHA256, ec.SECP256R1(), 32, 0xFF)
-P384: KEM = _Weierstrass(0x11, SHA384, ec.SECP384R1(), 48, 0xFF)
-P521: KEM = _Weierstrass(0x12, SHA512, ec.SECP521R1(), 66, 0x01)
-X_WING: KEM = _XWing()
+X448 = _Montgomery(0x21, SHA512, x448.X448PrivateKey, x448.X448PublicKey, 56, 0xFF, _LOW_448)
+P256 = _Weierstrass(0x10, SHA256, ec.SECP256R1(), 32, 0xFF)
+P384 = _Weierstrass(0x11, SHA384, ec.SECP384R1(), 48, 0xFF)
+P521 = _Weierstrass(0x12, SHA512, ec.SECP521R1(), 66, 0x01)
+X_WING = _XWing()
