@@ -90,17 +90,15 @@ def test_the_update_that_is_committed_is_told_by_its_key() -> None:
 
 def test_proposals_that_cannot_be_committed_together_are_left_out() -> None:
     _, bob, carol = groups = room("alice", "bob", "carol")
-    for proposal in (
-        carol.make_update(),
-        Remove(2),  # goes before the update, which was first
-        Remove(0),  # the committer's own leaf
-        Add(bundle("bob", signature_key=bob.signature_key).key_package),  # is in already
+    for by, proposal in (
+        (carol, carol.make_update()),
+        (bob, Remove(2)),  # goes before the update, which was first
+        (bob, Remove(0)),  # the committer's own leaf
+        (bob, Add(bundle("bob", signature_key=bob.signature_key).key_package)),  # is in already
     ):
-        message = sent(
-            bob.propose(proposal) if isinstance(proposal, Remove | Add) else carol.propose(proposal)
-        )
+        message = sent(by.propose(proposal))
         for group in groups:
-            if group.index != (1 if isinstance(proposal, Remove | Add) else 2):
+            if group is not by:
                 group.receive(message)
     result = commit(groups, 0)
     assert result.group.change is not None

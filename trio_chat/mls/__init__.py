@@ -18,6 +18,7 @@ it, read in this order:
     12.4          commits      made and processed
     11, 12.4.3    joining      creation, GroupInfo, Welcome, external commits
     11.2, 11.3    resuming     groups that follow others
+    12.1.8        outside      proposals by those who are no members
                   bundle       a key package with its private keys
                   epoch        what a member holds in one epoch
                   group        the verbs: create, join, commit, receive, encrypt
