@@ -1,8 +1,8 @@
 """What MLS costs: `python benchmarks/mls.py [MEMBERS ...]`, for 2, 10, 100 and 1000 by default.
 
 The tree is that of a room in use: half of its members have committed, so that no parent is blank.
-Every joiner checks every leaf's signature; chains
-are there, of the usual size, but theirs is the application's to check. Times are the best of several, in one process.
+Every joiner checks every leaf's signature; chains of certificates are there, of the usual size,
+but theirs is the application's to check. Times are the best of several, in one process.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from trio_chat.mls.bundle import KeyPackageBundle
 from trio_chat.mls.commits import CommitResult
+from trio_chat.mls.epoch import Services
 from trio_chat.mls.errors import (
     CryptoError,
     DecodeError,
@@ -43,6 +44,7 @@ from trio_chat.mls.errors import (
     StaleEpoch,
 )
 from trio_chat.mls.group import Group, Received
+from trio_chat.mls.leaves import check_key_package
 from trio_chat.mls.messages import (
     Add,
     ExternalPSK,
@@ -64,8 +66,11 @@ from trio_chat.mls.nodes import (
     LeafNode,
     X509Credential,
 )
+from trio_chat.mls.outside import propose_externally, propose_to_join
 from trio_chat.mls.proposals import Change, Proposed
+from trio_chat.mls.resuming import begin_anew, branch
 from trio_chat.mls.signature import SignatureKey
+from trio_chat.mls.state import restore, restore_bundle, snapshot, snapshot_bundle
 from trio_chat.mls.suite import EXPERIMENTAL, SUITES, CipherSuite
 
 __all__ = [
@@ -97,10 +102,20 @@ __all__ = [
     "Received",
     "Remove",
     "Removed",
+    "Services",
     "SignatureKey",
     "StaleEpoch",
     "Welcome",
     "X509Credential",
+    "begin_anew",
+    "branch",
+    "check_key_package",
     "decode_message",
     "encode_message",
+    "propose_externally",
+    "propose_to_join",
+    "restore",
+    "restore_bundle",
+    "snapshot",
+    "snapshot_bundle",
 ]

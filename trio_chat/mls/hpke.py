@@ -58,13 +58,12 @@ class KDF:
 
 @attrs.frozen
 class AEAD:
-    """An AEAD with nonces of 12 bytes and tags of 16."""
+    """An AEAD with nonces of 12 bytes."""
 
     id: int
     cipher: type[AESGCM | ChaCha20Poly1305]
     key_size: int  # Nk, bytes
     nonce_size = 12  # Nn, bytes
-    tag_size = 16  # Nt, bytes
 
     def seal(self, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
         """Encrypt; the tag comes last."""
