@@ -67,6 +67,14 @@ def test_the_tree_keeps_no_secret_above_a_leaf_that_was_asked_for() -> None:
     assert tree.secrets == {}
 
 
+def test_looking_for_a_key_leaves_no_trace() -> None:
+    tree = SecretTree.of(SUITE, 8, bytes(32))
+    key = tree.peek(2, ContentType.APPLICATION, 5)
+    assert tree == SecretTree.of(SUITE, 8, bytes(32))
+    assert tree.ratchet(2, ContentType.APPLICATION).peek(5) == key
+    assert tree.peek(2, ContentType.APPLICATION, 5) == key
+
+
 def test_handshake_and_application_messages_have_keys_of_their_own() -> None:
     tree = SecretTree.of(SUITE, 2, bytes(32))
     commit = tree.ratchet(0, ContentType.COMMIT)

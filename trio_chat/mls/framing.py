@@ -41,7 +41,7 @@ from trio_chat.mls.messages import (
     content_type,
 )
 from trio_chat.mls.nodes import MLS10, decode_external_senders
-from trio_chat.mls.secrettree import MessageKey, Ratchet, SecretTree, sender_data_key
+from trio_chat.mls.secrettree import MessageKey, SecretTree, sender_data_key
 from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.suite import CipherSuite, same
 from trio_chat.mls.tree import RatchetTree
@@ -163,15 +163,10 @@ def open_public(
 
 @attrs.frozen(repr=False)
 class Opened:
-    """A decrypted content and the ratchet key that it used."""
+    """A decrypted content, and how to forget the key that it used."""
 
     content: AuthenticatedContent
-    ratchet: Ratchet
-    generation: int
-
-    def consume(self) -> None:
-        """Forget the key."""
-        self.ratchet.consume(self.generation)
+    consume: Callable[[], None]
 
 
 def seal_private(
@@ -237,8 +232,7 @@ def open_private(
     )
     if not is_member(sender.leaf_index):
         raise ProtocolError("the sender is no member")
-    ratchet = secret_tree.ratchet(sender.leaf_index, message.content_type)
-    key = ratchet.peek(sender.generation)
+    key = secret_tree.peek(sender.leaf_index, message.content_type, sender.generation)
     plaintext = suite.aead.open(
         key.key, _guarded(key, sender.reuse_guard), message.content_aad(), message.ciphertext
     )
@@ -256,7 +250,11 @@ def open_private(
     if any(reader.rest()):
         raise DecodeError("padding must be zero")
     opened = AuthenticatedContent(WireFormat.PRIVATE_MESSAGE, content, signature, tag)
-    return Opened(opened, ratchet, sender.generation)
+
+    def consume() -> None:
+        secret_tree.ratchet(sender.leaf_index, message.content_type).consume(sender.generation)
+
+    return Opened(opened, consume)
 
 
 def _kind_of(kind: ContentType) -> object:

@@ -122,23 +122,28 @@ class SecretTree:
         return cls(suite, leaf_count, {root: encryption_secret}, max_skip)
 
     def ratchet(self, leaf: int, kind: ContentType) -> Ratchet:
-        """Return a member's ratchet for handshake or for application messages."""
+        """Return a member's ratchet for handshake or for application messages, to go on with."""
         if leaf not in self.ratchets:
-            self.ratchets[leaf] = self._plant(leaf)
-        handshake, application = self.ratchets[leaf]
-        return application if kind is ContentType.APPLICATION else handshake
+            self.ratchets[leaf] = self._plant(leaf, self.secrets)
+        return self.ratchets[leaf][kind is ContentType.APPLICATION]
 
-    def _plant(self, leaf: int) -> tuple[Ratchet, Ratchet]:
+    def peek(self, leaf: int, kind: ContentType, generation: int) -> MessageKey:
+        """Return a key to try to decrypt with; nothing changes, not even what is derived."""
+        ratchets = self.ratchets.get(leaf) or self._plant(leaf, self.secrets.copy())
+        return ratchets[kind is ContentType.APPLICATION].peek(generation)
+
+    def _plant(self, leaf: int, secrets: dict[int, bytes]) -> tuple[Ratchet, Ratchet]:
+        """Make a member's ratchets out of the lowest secret above it, which is used up."""
         size = self.suite.hash_size
         expand = self.suite.expand_with_label
         x = 2 * leaf
         path = [x, *treemath.direct_path(x, self.leaf_count)]
-        known = next(place for place, above in enumerate(path) if above in self.secrets)
+        known = next(place for place, above in enumerate(path) if above in secrets)
         for above in reversed(path[1 : known + 1]):
-            secret = self.secrets.pop(above)
-            self.secrets[treemath.left(above)] = expand(secret, b"tree", b"left", size)
-            self.secrets[treemath.right(above)] = expand(secret, b"tree", b"right", size)
-        secret = self.secrets.pop(x)
+            secret = secrets.pop(above)
+            secrets[treemath.left(above)] = expand(secret, b"tree", b"left", size)
+            secrets[treemath.right(above)] = expand(secret, b"tree", b"right", size)
+        secret = secrets.pop(x)
         handshake = expand(secret, b"handshake", b"", size)
         application = expand(secret, b"application", b"", size)
         return (
