@@ -65,6 +65,14 @@ def test_members_take_the_leftmost_free_leaf_and_the_tree_doubles() -> None:
     assert tree.leaf(-1) is None
 
 
+def test_who_is_not_there_is_not_removed() -> None:
+    tree = busy()
+    tree.remove(3)
+    for index in (3, 7, 8, 2**32 - 1):
+        with pytest.raises(InvalidTree, match="no such leaf"):
+            tree.remove(index)
+
+
 def test_a_new_leaf_is_unmerged_above_it() -> None:
     tree = busy()
     for x in tree.direct_path(6):

@@ -277,8 +277,8 @@ def _slot(proposed: Proposed) -> object:
 
 def _fit(tree: RatchetTree, context: GroupContext, proposals: Sequence[Proposed]) -> bool:
     """Return whether the group that the proposals lead to would be a valid one."""
-    tree, extensions, _ = _transform(tree, context.extensions, proposals)
     try:
+        tree, extensions, _ = _transform(tree, context.extensions, proposals)
         tree.check_unique()
         check_capabilities(tree, extensions)
     except ProtocolError:

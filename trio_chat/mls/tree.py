@@ -205,6 +205,8 @@ class RatchetTree:
 
     def remove(self, index: int) -> None:
         """Blank a leaf and its direct path, and halve the tree while it is half empty (12.1.3)."""
+        if self.leaf(index) is None:
+            raise InvalidTree("there is no such leaf to remove")
         self.set(2 * index, None)
         self.blank_path(index)
         while len(self._nodes) > 1 and self._is_empty(treemath.right(self.root)):
