@@ -299,6 +299,8 @@ def _check_path_leaf(epoch: Epoch, change: Change, path: UpdatePath) -> None:
         replaced = epoch.tree.leaf(change.committer)
     elif change.removed:
         replaced = epoch.tree.leaf(change.removed[0])
+    if replaced is not None and leaf.encryption_key == replaced.encryption_key:
+        raise ProtocolError("a path must bring a new encryption key")
     credential = replaced.credential if replaced else None
     epoch.services.authenticate(leaf.credential, leaf.signature_key, credential)
 
