@@ -24,6 +24,7 @@ from trio_chat.mls import (
     StaleEpoch,
 )
 from trio_chat.mls.codec import evolve
+from trio_chat.mls.group import MAX_PENDING
 from trio_chat.mls.messages import PrivateMessage, PublicMessage, ResumptionPSK, ResumptionPSKUsage
 from trio_chat.mls.nodes import Capabilities, RequiredCapabilities
 from trio_chat.mls.suite import CipherSuite
@@ -320,6 +321,45 @@ def test_nothing_secret_is_shown() -> None:
         assert repr(secret)[2:-1] not in shown
     text = bob.receive(alice.encrypt(b"a word"))
     assert "a word" not in repr(text)
+
+
+def test_who_is_removed_learns_by_whom() -> None:
+    alice, bob, _ = room("alice", "bob", "carol")
+    result = alice.commit(Remove(1))
+    with pytest.raises(Removed) as caught:
+        bob.receive(sent(result.message))
+    assert caught.value.change == result.group.change
+
+
+def test_one_sender_cannot_fill_the_memory_with_proposals() -> None:
+    alice, bob, carol = room("alice", "bob", "carol")
+    for n in range(MAX_PENDING):
+        alice.receive(sent(bob.propose(Remove(2), bytes([n]))))
+    with pytest.raises(ProtocolError, match="too many"):
+        bob.propose(Remove(2))
+    bob.pending.clear()
+    with pytest.raises(ProtocolError, match="too many"):
+        alice.receive(sent(bob.propose(Remove(2))))
+    assert isinstance(alice.receive(sent(carol.propose(Remove(1)))), Proposed)
+    assert len(alice.pending) == MAX_PENDING + 1
+
+
+def test_a_proposal_whose_key_we_lack_does_not_keep_us_from_committing() -> None:
+    alice, bob = room("alice", "bob")
+    alice.receive(sent(bob.propose(bob.use_psk(ExternalPSK(b"nobody has it")))))
+    result = alice.commit()
+    assert agree(result.group, follow(bob, result))
+
+
+def test_the_tree_of_a_group_does_not_change() -> None:
+    (alice,) = room("alice")
+    with pytest.raises(TypeError):
+        alice.tree.set(0, None)
+    with pytest.raises(TypeError):
+        alice.tree.add(alice.own_leaf)
+    copy = alice.tree.copy()
+    copy.add(alice.own_leaf)
+    assert len(alice.tree) == 1
 
 
 def test_a_group_of_one_commits_alone() -> None:

@@ -232,13 +232,13 @@ def process(epoch: E, message: AuthenticatedContent) -> E:
         raise ProtocolError("a commit lacks the path that its proposals need")
     if path is not None:
         _check_path_leaf(epoch, change, path)
-    if epoch.index in change.removed:
-        raise Removed("a commit takes us out of the group")
     keys, signature_key = _own_keys(epoch, tree, change)
     if path is not None:
         merge_path(tree, change.committer, path)
     tree.check_unique()
     check_capabilities(tree, extensions)
+    if epoch.index in change.removed:  # what follows is under secrets that we must not have
+        raise Removed(change)
     context = evolve(
         epoch.context,
         epoch=epoch.context.epoch + 1,

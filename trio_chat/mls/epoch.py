@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Required, Self, TypeAlias, TypedDict
 
 import attrs
@@ -107,6 +107,9 @@ class Epoch:
     pending: dict[ProposalRef, Proposed] = attrs.field(factory=dict)
     updates: dict[bytes, tuple[bytes, SignatureKey]] = attrs.field(factory=dict)
 
+    def __attrs_post_init__(self) -> None:
+        self.tree.freeze()
+
     def __repr__(self) -> str:
         context = self.context
         return f"<{type(self).__name__} {context.group_id.hex()} epoch {context.epoch}>"
@@ -173,8 +176,10 @@ class Epoch:
         )
 
 
-def find_psks(names: Iterable[PreSharedKeyID], find: FindPSK) -> list[tuple[PreSharedKeyID, bytes]]:
+def find_psks(names: Sequence[PreSharedKeyID], find: FindPSK) -> list[tuple[PreSharedKeyID, bytes]]:
     """Return each pre-shared key with its value, or raise ProtocolError."""
+    if len(names) >= 2**16:  # the key schedule counts them in 16 bits
+        raise ProtocolError("there are too many pre-shared keys")
     found = []
     for name in names:
         psk = find(name.psk)

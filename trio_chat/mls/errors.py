@@ -13,6 +13,11 @@ After any of them the group is as it was. No text of an error holds a key or a p
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trio_chat.mls.proposals import Change
+
 __all__ = [
     "CryptoError",
     "DecodeError",
@@ -49,4 +54,12 @@ class StaleEpoch(ProtocolError):
 
 
 class Removed(ProtocolError):
-    """A commit, authentic and valid, removes us: the group's secrets have no more use."""
+    """A commit, signed and valid as far as we can see, removes us.
+
+    Attributes:
+        change: What it does, to be judged like any other.
+    """
+
+    def __init__(self, change: Change) -> None:
+        super().__init__("a commit takes us out of the group")
+        self.change = change

@@ -45,12 +45,14 @@ from trio_chat.mls.messages import (
     FramedContent,
     GroupInfo,
     Member,
+    NewMemberProposal,
     PreSharedKey,
     PrivateMessage,
     ProposalRef,
     ProposalValue,
     PublicMessage,
     ResumptionPSK,
+    SenderValue,
     Update,
     Welcome,
     WireFormat,
@@ -61,6 +63,7 @@ from trio_chat.mls.proposals import Proposed, check_proposal, choose
 __all__ = ["CommitResult", "Group", "Received"]
 
 PADDING = 256  # bytes
+MAX_PENDING = 64  # proposals of one sender in an epoch; those who are no members count as one
 
 
 @attrs.frozen
@@ -116,7 +119,8 @@ class Group(Epoch):
             welcome: What somebody who added us has sent.
             bundle: The key package that it is for; erase it afterwards.
             ratchet_tree: The tree, if the Welcome does not bring it.
-            resumes: The group that this one must follow, by ReInit or as a branch.
+            resumes: The group that this one must follow, by ReInit or as a branch. Whether its
+                members are those of that group is yours to see (11.3).
             services: At least `authenticate`; see `epoch.Services`.
 
         Raises:
@@ -215,7 +219,7 @@ class Group(Epoch):
     def encrypt(
         self, data: bytes, authenticated_data: bytes = b"", *, padding: int = PADDING
     ) -> PrivateMessage:
-        """Encrypt application data (section 15).
+        """Encrypt application data (section 15), once what is `pending` is committed (12.4).
 
         The message is as long as if it were padded to `padding` bytes, or to a power of two.
         """
@@ -247,11 +251,20 @@ class Group(Epoch):
         """
         self.check_alive()
         sender = Member(self.index)
-        check_proposal(proposal, sender, self.tree, self.context, self.services.authenticate)
         message = self._sign(proposal, authenticated_data, public=public)
+        self._keep(proposal, sender, message)
+        return self.seal(message, padding)
+
+    def _keep(
+        self, proposal: ProposalValue, sender: SenderValue, message: AuthenticatedContent
+    ) -> Proposed:
+        """Check a proposal and let it wait for a commit."""
+        if sum(waiting.sender == sender for waiting in self.pending.values()) >= MAX_PENDING:
+            raise ProtocolError("too many proposals of one sender are pending")
+        check_proposal(proposal, sender, self.tree, self.context, self.services.authenticate)
         reference = message.reference(self.suite)
         self.pending[reference] = Proposed(sender, proposal, reference)
-        return self.seal(message, padding)
+        return self.pending[reference]
 
     def commit(
         self,
@@ -268,7 +281,8 @@ class Group(Epoch):
 
         Args:
             proposals: By value; ours.
-            cover: Which of the pending proposals, by reference; all that fit, if not given.
+            cover: Which of the pending proposals, by reference. If not given, all that fit but
+                for those of clients who ask to be added: whom to let in, you say.
             path: Whether to renew our keys; without, only what needs no path can be committed.
             authenticated_data: To travel with the commit, in clear.
             ratchet_tree: Whether the Welcome brings the tree.
@@ -284,7 +298,8 @@ class Group(Epoch):
             raise ProtocolError("only a commit with a path can change our leaf")
         given = [Proposed(Member(self.index), proposal) for proposal in proposals]
         if cover is None:
-            covered = choose(self.pending.values(), given, self.index, self.tree, self.context)
+            candidates = filter(self._may_cover, self.pending.values())
+            covered = choose(candidates, given, self.index, self.tree, self.context)
         else:
             try:
                 covered = [self.pending[reference] for reference in cover]
@@ -300,6 +315,16 @@ class Group(Epoch):
             authenticated_data=authenticated_data,
         )
         return self.commit_plan(plan, ratchet_tree=ratchet_tree, padding=padding)
+
+    def _may_cover(self, proposed: Proposed) -> bool:
+        """Return whether to commit a proposal without being told to.
+
+        Not if it lets in somebody whom nobody here has asked in, nor if we lack its key.
+        """
+        match proposed.proposal:
+            case PreSharedKey(psk=name):
+                return self.find_psk(name.psk) is not None
+        return not isinstance(proposed.sender, NewMemberProposal)
 
     def commit_plan(
         self,
@@ -339,11 +364,12 @@ class Group(Epoch):
         """Take a message from another member, or from somebody outside who may send one.
 
         Returns:
-            Application data, a proposal, which is now pending, or the group in its next epoch.
+            Application data, a proposal, which is now `pending`, or the group in its next epoch.
+            Who does not want a proposal deletes it from there, or the next commit covers it.
 
         Raises:
             StaleEpoch: The message is of another epoch.
-            Removed: It is a commit that takes us out.
+            Removed: It is a commit that takes us out; its `change` says by whom.
             ProtocolError: It breaks a rule, or is one of our own.
             CryptoError: It does not hold.
             DecodeError: What is encrypted in it is malformed.
@@ -389,10 +415,7 @@ class Group(Epoch):
                 return Received(content.sender.leaf_index, data, content.authenticated_data)
             case Commit():
                 return process(self, message)
-        check_proposal(body, content.sender, self.tree, self.context, self.services.authenticate)
-        reference = message.reference(self.suite)
-        self.pending[reference] = Proposed(content.sender, body, reference)
-        return self.pending[reference]
+        return self._keep(body, content.sender, message)
 
 
 def _wire_format(public: bool) -> WireFormat:

@@ -43,8 +43,12 @@ def begin_anew(
         ratchet_tree: Whether the Welcome brings the tree.
     """
     reinit = old.reinit
-    if reinit is None or bundle.suite.number != reinit.cipher_suite:
-        raise ProtocolError("there is no ReInit, or one to another cipher suite")
+    package = bundle.key_package
+    if reinit is None or (reinit.version, reinit.cipher_suite) != (
+        package.version,
+        package.cipher_suite,
+    ):
+        raise ProtocolError("there is no ReInit, or one to another version or cipher suite")
     new = joining.create(Group, bundle, reinit.group_id, reinit.extensions, old.services)
     return _follow(old, new, ResumptionPSKUsage.REINIT, packages, ratchet_tree=ratchet_tree)
 

@@ -79,11 +79,15 @@ class RatchetTree:
             end -= 1
         return encode_as(tuple[Node | None, ...], tuple(self._nodes[:end]))
 
+    def freeze(self) -> None:
+        """Make changing this tree, not a copy of it, a TypeError from now on."""
+        self._nodes = tuple(self._nodes)  # type: ignore[assignment]  # which is the purpose
+
     def copy(self) -> RatchetTree:
         """Return a tree that can change without this one."""
         other = RatchetTree.__new__(RatchetTree)
         other.suite = self.suite
-        other._nodes = self._nodes.copy()
+        other._nodes = list(self._nodes)
         other._hashes = self._hashes.copy()
         return other
 
