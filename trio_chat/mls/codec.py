@@ -183,9 +183,13 @@ U32 = Annotated[int, UInt(4)]
 U64 = Annotated[int, UInt(8)]
 
 
+def opaque(value: bytes) -> bytes:
+    """Encode `opaque value<V>`."""
+    return encode_length(len(value)) + value
+
+
 class _Opaque:
-    def encode(self, value: bytes) -> bytes:
-        return encode_length(len(value)) + value
+    encode = staticmethod(opaque)
 
     def decode(self, reader: Reader) -> bytes:
         return reader.opaque()

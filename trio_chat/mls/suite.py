@@ -11,7 +11,7 @@ import attrs
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from trio_chat.mls import kem, signature
-from trio_chat.mls.codec import encode_length
+from trio_chat.mls.codec import opaque
 from trio_chat.mls.errors import CryptoError, ProtocolError
 from trio_chat.mls.hpke import AEAD, HPKE, KDF, KEM
 from trio_chat.mls.signature import Scheme, SignatureKey
@@ -59,7 +59,7 @@ class CipherSuite:
 
     def expand_with_label(self, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
         """ExpandWithLabel."""
-        info = length.to_bytes(2, "big") + _labeled(label) + _opaque(context)
+        info = length.to_bytes(2, "big") + _labeled(label) + opaque(context)
         return self.kdf.expand(secret, info, length)
 
     def derive_secret(self, secret: bytes, label: bytes) -> bytes:
@@ -80,14 +80,14 @@ class CipherSuite:
 
     def sign_with_label(self, key: SignatureKey, label: bytes, content: bytes) -> bytes:
         """SignWithLabel."""
-        return key.sign(_labeled(label) + _opaque(content))
+        return key.sign(_labeled(label) + opaque(content))
 
     def verify_with_label(
         self, public: bytes, label: bytes, content: bytes, signature: bytes
     ) -> None:
         """VerifyWithLabel: raise CryptoError unless the signature holds."""
         self.check_signature_key(public)
-        if not self.scheme.verify(public, _labeled(label) + _opaque(content), signature):
+        if not self.scheme.verify(public, _labeled(label) + opaque(content), signature):
             raise CryptoError(f"the signature of {label.decode()} does not hold")
 
     def check_signature_key(self, public: bytes) -> None:
@@ -112,13 +112,13 @@ class CipherSuite:
         self, public: bytes, label: bytes, context: bytes, plaintext: bytes
     ) -> tuple[bytes, bytes]:
         """EncryptWithLabel: return the KEM output and the ciphertext."""
-        return self._hpke.seal(public, _labeled(label) + _opaque(context), plaintext)
+        return self._hpke.seal(public, _labeled(label) + opaque(context), plaintext)
 
     def decrypt_with_label(
         self, private: bytes, label: bytes, context: bytes, kem_output: bytes, ciphertext: bytes
     ) -> bytes:
         """DecryptWithLabel."""
-        info = _labeled(label) + _opaque(context)
+        info = _labeled(label) + opaque(context)
         return self._hpke.open(private, info, kem_output, ciphertext)
 
     def export_send(self, public: bytes, label: bytes) -> tuple[bytes, bytes]:
@@ -133,16 +133,12 @@ class CipherSuite:
 
     def ref_hash(self, label: bytes, value: bytes) -> bytes:
         """RefHash."""
-        return self.hash(_opaque(label) + _opaque(value))
-
-
-def _opaque(data: bytes) -> bytes:
-    return encode_length(len(data)) + data
+        return self.hash(opaque(label) + opaque(value))
 
 
 @lru_cache(maxsize=128)
 def _labeled(label: bytes) -> bytes:
-    return _opaque(b"MLS 1.0 " + label)
+    return opaque(b"MLS 1.0 " + label)
 
 
 def same(one: bytes, other: bytes) -> bool:

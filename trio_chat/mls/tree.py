@@ -8,10 +8,9 @@ does not touch are kept. Whether a leaf is acceptable is asked in `leaves`, who 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
 from trio_chat.mls import treemath
-from trio_chat.mls.codec import U32, Tagged, decode, encode, encode_as, struct
+from trio_chat.mls.codec import decode, encode, encode_as, evolve, opaque, struct
 from trio_chat.mls.errors import InvalidTree
 from trio_chat.mls.nodes import CommitSource, LeafNode, Node, ParentNode
 from trio_chat.mls.suite import CipherSuite
@@ -19,27 +18,6 @@ from trio_chat.mls.suite import CipherSuite
 __all__ = ["RatchetTree"]
 
 NodeValue = LeafNode | ParentNode
-
-
-@struct
-class _LeafNodeHashInput:
-    leaf_index: U32
-    leaf_node: LeafNode | None
-
-
-@struct
-class _ParentNodeHashInput:
-    parent_node: ParentNode | None
-    left_hash: bytes
-    right_hash: bytes
-
-
-@struct
-class _TreeHashInput:
-    node: Annotated[
-        _LeafNodeHashInput | _ParentNodeHashInput,
-        Tagged(1, {1: _LeafNodeHashInput, 2: _ParentNodeHashInput}),
-    ]
 
 
 @struct
@@ -225,26 +203,27 @@ class RatchetTree:
         return self._hash(self.root if x is None else x, frozenset())
 
     def _hash(self, x: int, without: frozenset[int]) -> bytes:
-        """Hash a subtree, as if the leaves `without`, all of them below it, were not there."""
-        if not without:
-            known = self._hashes[x]
-            if known is not None:
-                return known
-        node: _LeafNodeHashInput | _ParentNodeHashInput
+        """Hash a subtree, as if the leaves `without`, all of them below it, were not there.
+
+        The TreeHashInput is put together by hand: a tree can be large and nearly all blank.
+        """
+        known = self._hashes[x]
+        if known is not None and not without:
+            return known
+        node = self._nodes[x]
         if x % 2 == 0:
-            node = _LeafNodeHashInput(x // 2, None if without else self.leaf(x // 2))
+            data = b"\1" + (x // 2).to_bytes(4, "big")
+            data += b"\0" if node is None or without else b"\1" + encode(node)
         else:
-            inner = self.parent_node(x)
-            if inner is not None and without:
-                unmerged = tuple(leaf for leaf in inner.unmerged_leaves if leaf not in without)
-                inner = ParentNode(inner.encryption_key, inner.parent_hash, unmerged)
-            to_the_left = frozenset(leaf for leaf in without if 2 * leaf < x)
-            node = _ParentNodeHashInput(
-                inner,
-                self._hash(treemath.left(x), to_the_left),
-                self._hash(treemath.right(x), without - to_the_left),
-            )
-        hashed = self.suite.hash(encode(_TreeHashInput(node)))
+            if without and isinstance(node, ParentNode):
+                unmerged = tuple(leaf for leaf in node.unmerged_leaves if leaf not in without)
+                node = evolve(node, unmerged_leaves=unmerged)
+            to_the_left = without and frozenset(leaf for leaf in without if 2 * leaf < x)
+            step = 1 << treemath.level(x) - 1
+            data = b"\2\0" if node is None else b"\2\1" + encode(node)
+            data += opaque(self._hash(x - step, to_the_left))
+            data += opaque(self._hash(x + step, without - to_the_left))
+        hashed = self.suite.hash(data)
         if not without:
             self._hashes[x] = hashed
         return hashed
