@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from trio_chat.mls import treemath
 from trio_chat.mls.bundle import KeyPackageBundle
-from trio_chat.mls.codec import decode, encode, evolve, struct
+from trio_chat.mls.codec import decode, encode, evolve, opaque
 from trio_chat.mls.commits import Built, Plan, build
 from trio_chat.mls.epoch import Epoch, FindPSK, Services, find_psks, from_member_secret, settle
 from trio_chat.mls.errors import InvalidTree, ProtocolError
@@ -98,11 +98,6 @@ def create(
 # Section 12.4.3: GroupInfo.
 
 
-@struct
-class _ExternalPub:
-    external_pub: bytes
-
-
 def fresh_psk(suite: CipherSuite, name: ExternalPSK | ResumptionPSK) -> PreSharedKey:
     """Return a proposal to mix in a pre-shared key, with a fresh nonce (section 8.4)."""
     return PreSharedKey(PreSharedKeyID(name, suite.random_secret()))
@@ -121,7 +116,7 @@ def group_info(epoch: Epoch, *, external: bool, ratchet_tree: bool) -> GroupInfo
         extensions.append(Extension(ExtensionType.RATCHET_TREE, epoch.tree.encode()))
     if external:
         _, public = epoch.secrets.external_key_pair(epoch.suite)
-        extensions.append(Extension(ExtensionType.EXTERNAL_PUB, encode(_ExternalPub(public))))
+        extensions.append(Extension(ExtensionType.EXTERNAL_PUB, opaque(public)))
     info = GroupInfo(epoch.context, tuple(extensions), epoch.confirmation_tag, epoch.index, b"")
     signature = epoch.suite.sign_with_label(
         epoch.signature_key, b"GroupInfoTBS", info.to_be_signed()
@@ -287,7 +282,7 @@ def external_commit(
     data = find_extension(info.extensions, ExtensionType.EXTERNAL_PUB)
     if data is None:
         raise ProtocolError("the GroupInfo lets nobody join")
-    kem_output, init_secret = external_init(suite, decode(_ExternalPub, data).external_pub)
+    kem_output, init_secret = external_init(suite, decode(bytes, data))
     proposals: list[ProposalValue] = [ExternalInit(kem_output), *psks]
     if replace is not None:
         proposals.append(Remove(replace))

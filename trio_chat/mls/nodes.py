@@ -9,7 +9,7 @@ import enum
 from collections.abc import Iterable
 from typing import Annotated
 
-from trio_chat.mls.codec import U16, U32, U64, Tagged, decode, encode, encode_until, struct
+from trio_chat.mls.codec import U16, U32, U64, Tagged, decode, encode, encode_until, opaque, struct
 from trio_chat.mls.errors import ProtocolError
 from trio_chat.mls.suite import CipherSuite
 
@@ -207,13 +207,7 @@ class LeafNode:
         content = encode_until(self, "signature")
         if isinstance(self.source, KeyPackageSource):
             return content
-        return content + encode(_Place(group_id, index))
-
-
-@struct
-class _Place:
-    group_id: bytes
-    leaf_index: U32
+        return content + opaque(group_id) + index.to_bytes(4, "big")
 
 
 @struct

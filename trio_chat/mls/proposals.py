@@ -5,8 +5,8 @@ Pure: what is given does not change. `apply` answers with a provisional tree.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import assert_never
+from collections.abc import Iterable, Sequence
+from typing import Any, assert_never
 
 import attrs
 
@@ -171,43 +171,23 @@ def check_group_extensions(extensions: tuple[Extension, ...], authenticate: Auth
 
 def _check_list(proposals: Sequence[Proposed], committer: SenderValue) -> None:
     """Check the proposals of a commit against each other."""
-    targets: list[int] = []
-    psks: list[PreSharedKeyID] = []
-    init_keys: list[bytes] = []
-    kinds = [type(proposed.proposal) for proposed in proposals]
-    for proposed in proposals:
-        match proposed.proposal:
-            case Update():
-                assert isinstance(proposed.sender, Member)
-                targets.append(proposed.sender.leaf_index)
-                if proposed.sender == committer:
-                    raise ProtocolError("a committer cannot commit its own Update")
-            case Remove(removed=index):
-                targets.append(index)
-                if Member(index) == committer:
-                    raise ProtocolError("a committer cannot remove itself")
-            case PreSharedKey(psk=name):
-                psks.append(name)
-            case Add(key_package=package):
-                init_keys.append(package.init_key)
-    _check_distinct(targets, "Updates or Removes of one member")
-    _check_distinct(psks, "uses of one pre-shared key")
-    _check_distinct(init_keys, "Adds with one init key")
-    if kinds.count(GroupContextExtensions) > 1:
-        raise ProtocolError("a commit has two GroupContextExtensions")
     if isinstance(committer, NewMemberCommit):
-        _check_external(proposals, kinds)
-    elif ReInit in kinds and len(kinds) > 1:
+        _check_external(proposals)
+    if len(proposals) > 1 and any(isinstance(p.proposal, ReInit) for p in proposals):
         raise ProtocolError("a ReInit must be alone in its commit")
+    slots: set[object] = set()
+    for proposed in proposals:
+        what, which = slot = _slot(proposed)
+        if what == _OF_MEMBER and Member(which) == committer:
+            raise ProtocolError("a committer cannot commit its own Update, or remove itself")
+        if slot in slots:
+            raise ProtocolError(f"a commit has two {what}")
+        slots.add(slot)
 
 
-def _check_distinct(values: Sequence[Hashable], what: str) -> None:
-    if len(set(values)) != len(values):
-        raise ProtocolError(f"a commit has two {what}")
-
-
-def _check_external(proposals: Sequence[Proposed], kinds: list[type]) -> None:
+def _check_external(proposals: Sequence[Proposed]) -> None:
     """Check what is special in an external commit."""
+    kinds = [type(proposed.proposal) for proposed in proposals]
     if kinds.count(ExternalInit) != 1:
         raise ProtocolError("an external commit has exactly one ExternalInit")
     if kinds.count(Remove) > 1:
@@ -228,22 +208,24 @@ def choose(
     A Remove goes before an Update of the same leaf, a later Update before an earlier one (12.2),
     and a ReInit waits until it is alone. What the committer must not commit itself stays out.
     """
+    _check_list(given, Member(own))
     chosen: dict[object, Proposed] = {}
-    reserved = {_slot(proposed) for proposed in given}
+    reserved = {(_OF_MEMBER, own), *map(_slot, given)}
     for proposed in pending:
         slot = _slot(proposed)
         before = chosen.get(slot)
-        if slot in reserved or slot == ("leaf", own):
-            continue
-        if before is None or (
-            isinstance(proposed.proposal, Remove | Update | GroupContextExtensions)
-            and not isinstance(before.proposal, Remove)
+        if slot not in reserved and (
+            before is None
+            or (
+                isinstance(proposed.proposal, Remove | Update | GroupContextExtensions)
+                and not isinstance(before.proposal, Remove)
+            )
         ):
             chosen[slot] = proposed
-    if "reinit" in reserved:
+    if _REINIT in reserved:
         return []
-    if "reinit" in chosen and (given or len(chosen) > 1):
-        del chosen["reinit"]
+    if given or len(chosen) > 1:
+        chosen.pop(_REINIT, None)
     if _fit(tree, context, [*given, *chosen.values()]):
         return list(chosen.values())
     good: list[Proposed] = []
@@ -253,26 +235,23 @@ def choose(
     return good
 
 
-def _slot(proposed: Proposed) -> object:
-    """Return what only one proposal of a commit may be about."""
+def _slot(proposed: Proposed) -> tuple[str, Any]:
+    """Return what only one proposal of a commit may be about, in words and in value."""
     match proposed.proposal:
         case Update():
             assert isinstance(proposed.sender, Member)
-            return "leaf", proposed.sender.leaf_index
+            return _OF_MEMBER, proposed.sender.leaf_index
         case Remove(removed=index):
-            return "leaf", index
+            return _OF_MEMBER, index
         case Add(key_package=package):
-            return "add", package.init_key
+            return "Adds with one init key", package.init_key
         case PreSharedKey(psk=name):
-            return "psk", name
-        case GroupContextExtensions():
-            return "extensions"
-        case ReInit():
-            return "reinit"
-        case ExternalInit():
-            return "external init"
-        case _:
-            assert_never(proposed.proposal)
+            return "uses of one pre-shared key", name
+    return type(proposed.proposal).__name__, None
+
+
+_OF_MEMBER = "Updates or Removes of one member"
+_REINIT = "ReInit", None
 
 
 def _fit(tree: RatchetTree, context: GroupContext, proposals: Sequence[Proposed]) -> bool:
@@ -342,25 +321,23 @@ def _transform(
 ) -> tuple[RatchetTree, tuple[Extension, ...], Change]:
     """Apply proposals to a copy of the tree, kind by kind."""
     tree = tree.copy()
+    added: list[int] = []
     updated: list[int] = []
     removed: list[int] = []
     packages: list[KeyPackage] = []
     psks: list[PreSharedKeyID] = []
     reinit = None
-    path_required = not proposals
-    for proposed in sorted(proposals, key=_order):
+    for proposed in proposals:  # of Updates and Removes none are of one leaf: any order will do
         match proposed.proposal:
             case GroupContextExtensions(extensions=extensions):
-                path_required = True
+                pass
             case Update(leaf_node=leaf):
                 assert isinstance(proposed.sender, Member)
                 tree.update(proposed.sender.leaf_index, leaf)
                 updated.append(proposed.sender.leaf_index)
-                path_required = True
             case Remove(removed=index):
                 tree.remove(index)
                 removed.append(index)
-                path_required = True
             case Add(key_package=package):
                 packages.append(package)
             case PreSharedKey(psk=name):
@@ -368,10 +345,9 @@ def _transform(
             case ReInit():
                 reinit = proposed.proposal
             case ExternalInit():
-                path_required = True
+                pass
             case _:
                 assert_never(proposed.proposal)
-    added: list[int] = []
     for package in packages:
         added.append(tree.add(package.leaf_node, added[-1] + 1 if added else 0))
     change = Change(
@@ -383,14 +359,10 @@ def _transform(
         removed=tuple(removed),
         psks=tuple(psks),
         reinit=reinit,
-        path_required=path_required,
+        path_required=not proposals
+        or any(not isinstance(proposed.proposal, _PATHLESS) for proposed in proposals),
     )
     return tree, extensions, change
 
 
-_ORDER: tuple[type, ...] = (GroupContextExtensions, Update, Remove, Add)
-
-
-def _order(proposed: Proposed) -> int:
-    kind = type(proposed.proposal)
-    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
+_PATHLESS = (Add, PreSharedKey, ReInit)  # section 17.4: proposals that need no path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trio_chat.mls.codec import U16, encode, encode_until, struct
+from trio_chat.mls.codec import U16, encode, encode_until, opaque, struct
 from trio_chat.mls.errors import CryptoError
 from trio_chat.mls.messages import (
     AuthenticatedContent,
@@ -133,14 +133,9 @@ def confirmed_transcript_hash(
     return suite.hash(interim + encode_until(commit, "confirmation_tag"))
 
 
-@struct
-class _InterimTranscriptHashInput:
-    confirmation_tag: bytes
-
-
 def interim_transcript_hash(suite: CipherSuite, confirmed: bytes, tag: bytes) -> bytes:
     """Return the hash of all commits up to this one's confirmation tag."""
-    return suite.hash(confirmed + encode(_InterimTranscriptHashInput(tag)))
+    return suite.hash(confirmed + opaque(tag))
 
 
 # Section 8.4: pre-shared keys.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trio_chat.mls import treemath
-from trio_chat.mls.codec import decode, encode, encode_as, evolve, opaque, struct
+from trio_chat.mls.codec import decode, encode, encode_as, evolve, opaque
 from trio_chat.mls.errors import InvalidTree
 from trio_chat.mls.nodes import CommitSource, LeafNode, Node, ParentNode
 from trio_chat.mls.suite import CipherSuite
@@ -18,13 +18,6 @@ from trio_chat.mls.suite import CipherSuite
 __all__ = ["RatchetTree"]
 
 NodeValue = LeafNode | ParentNode
-
-
-@struct
-class _ParentHashInput:
-    encryption_key: bytes
-    parent_hash: bytes
-    original_sibling_tree_hash: bytes
 
 
 class RatchetTree:
@@ -238,8 +231,8 @@ class RatchetTree:
         without = frozenset(
             leaf for leaf in node.unmerged_leaves if treemath.in_subtree(2 * leaf, other)
         )
-        value = _ParentHashInput(node.encryption_key, node.parent_hash, self._hash(other, without))
-        return self.suite.hash(encode(value))
+        parts = node.encryption_key, node.parent_hash, self._hash(other, without)
+        return self.suite.hash(b"".join(map(opaque, parts)))  # ParentHashInput
 
     def set_path(self, index: int, keys: list[tuple[int, bytes]]) -> bytes:
         """Put the public keys of a path, given from below; return its leaf's parent hash (7.9).
