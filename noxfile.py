@@ -1,5 +1,7 @@
 """The checks. `nox` runs lint, types and test; `nox -l` lists everything."""
 
+import shutil
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -50,6 +52,33 @@ def vectors(session: nox.Session) -> None:
     """Run MLS vectors from a directory, say a checkout of mlswg/mls-implementations."""
     session.install(".")
     session.run("python", "tests/mls/run_vectors.py", *session.posargs)
+
+
+@nox.session(default=False)
+def interop(session: nox.Session) -> None:
+    """Talk MLS, both ways, with mls-rs and with ts-mls, which needs node 20 and npm."""
+    session.install(".", "agentvault-mls-rs-uniffi==0.1.1")
+    session.run("python", "tests/mls/interop/live.py", "mls-rs")
+    if not (shutil.which("node") and shutil.which("npm")):
+        session.error("ts-mls needs node 20 and npm on the PATH: apt-get install nodejs npm")
+    folder = session.create_tmp()
+    packages = ("ts-mls@1.6.4", "@hpke/chacha20poly1305@1.8.0", "@noble/curves@2.0.1")
+    session.run("npm", "install", "--no-save", "--prefix", folder, *packages, external=True)
+    session.run("python", "tests/mls/interop/live.py", "ts-mls", folder)
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz MLS with atheris, a minute long; arguments are seconds and libFuzzer's options."""
+    session.install("-e.", *_group("test"), "atheris>=3")
+    session.run("python", "-m", "tests.mls.fuzz", *session.posargs)
+
+
+@nox.session(default=False)
+def simulate(session: nox.Session) -> None:
+    """Live 500 random lives of MLS groups; arguments go to pytest."""
+    session.install("-e.", *_group("test"))
+    session.run("pytest", "--stress", "tests/mls/test_simulation.py", *session.posargs)
 
 
 @nox.session(default=False)
