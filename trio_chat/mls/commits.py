@@ -194,17 +194,8 @@ def follow(epoch: E, plan: Plan, built: Built) -> E:
     keys = retained_keys(epoch.keys, epoch.tree, built.tree, epoch.index)
     if built.path is not None:
         keys.update(built.path.keys)
-    return type(epoch).begin(
-        suite=epoch.suite,
-        turn=built.turn,
-        tree=built.tree,
-        index=epoch.index,
-        keys=keys,
-        signature_key=plan.new_key if built.path else plan.key,
-        services=epoch.services,
-        resumption_psks=epoch.resumption_psks,
-        change=built.change,
-    )
+    signature_key = plan.new_key if built.path else plan.key
+    return epoch.next(built.turn, built.tree, keys, signature_key, built.change)
 
 
 def process(epoch: E, message: AuthenticatedContent) -> E:
@@ -262,17 +253,7 @@ def process(epoch: E, message: AuthenticatedContent) -> E:
         psk=psk_secret(suite, find_psks(change.psks, epoch.find_psk)),
     )
     turned.secrets.check_confirmation(suite, turned.context, message.confirmation_tag or b"")
-    return type(epoch).begin(
-        suite=suite,
-        turn=turned,
-        tree=tree,
-        index=epoch.index,
-        keys=keys,
-        signature_key=signature_key,
-        services=epoch.services,
-        resumption_psks=epoch.resumption_psks,
-        change=change,
-    )
+    return epoch.next(turned, tree, keys, signature_key, change)
 
 
 def _resolve(epoch: Epoch, commit: Commit, sender: SenderValue) -> list[Proposed]:

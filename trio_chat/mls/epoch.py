@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Required, Self, TypeAlias, TypedDict
+from typing import Required, Self, TypeAlias, TypedDict
 
 import attrs
 
@@ -80,8 +80,6 @@ class Epoch:
         signature_key: Of our leaf.
         secrets: The epoch's secrets.
         secret_tree: The message keys; they go forward with each message.
-        interim_transcript_hash: What the next commit's transcript begins with.
-        confirmation_tag: Of the commit that began the epoch.
         resumption_psks: Of this epoch and those before, by epoch.
         services: What the application does.
         change: What began the epoch; None for who joins, creates or restores.
@@ -90,7 +88,6 @@ class Epoch:
         updates: The private keys of our own Updates among them, by public encryption key.
     """
 
-    suite: CipherSuite
     context: GroupContext
     tree: RatchetTree
     index: int
@@ -98,8 +95,6 @@ class Epoch:
     signature_key: SignatureKey
     secrets: EpochSecrets
     secret_tree: SecretTree
-    interim_transcript_hash: bytes
-    confirmation_tag: bytes
     resumption_psks: Mapping[int, bytes]
     services: Services
     change: Change | None = None
@@ -113,6 +108,22 @@ class Epoch:
     def __repr__(self) -> str:
         context = self.context
         return f"<{type(self).__name__} {context.group_id.hex()} epoch {context.epoch}>"
+
+    @property
+    def suite(self) -> CipherSuite:
+        """The cipher suite."""
+        return self.tree.suite
+
+    @property
+    def confirmation_tag(self) -> bytes:
+        """The tag of the commit that began the epoch (section 6.1)."""
+        return self.secrets.confirmation_tag(self.suite, self.context)
+
+    @property
+    def interim_transcript_hash(self) -> bytes:
+        """What the next commit's transcript begins with (section 8.2)."""
+        confirmed = self.context.confirmed_transcript_hash
+        return schedule.interim_transcript_hash(self.suite, confirmed, self.confirmation_tag)
 
     def seal(self, message: AuthenticatedContent, padding: int) -> PrivateMessage | PublicMessage:
         """Protect a signed message of ours as its wire format says (section 6)."""
@@ -140,39 +151,52 @@ class Epoch:
     @classmethod
     def begin(
         cls,
-        *,
-        suite: CipherSuite,
         turn: Turn,
+        *,
         tree: RatchetTree,
         index: int,
         keys: Mapping[int, bytes],
         signature_key: SignatureKey,
         services: Services,
-        resumption_psks: Mapping[int, bytes],
+        past_psks: Mapping[int, bytes] | None = None,
         change: Change | None = None,
     ) -> Self:
-        """Return a new epoch out of what has turned the last one."""
+        """Return a new epoch out of what the key schedule gives."""
         number = turn.context.epoch
-        past = {
-            epoch: psk for epoch, psk in resumption_psks.items() if epoch > number - PAST_EPOCHS
-        }
+        psks = {**(past_psks or {}), number: turn.secrets.resumption_psk}
+        leaves, skip = tree.leaf_count, services.max_skip
         return cls(
-            suite=suite,
             context=turn.context,
             tree=tree,
             index=index,
             keys=keys,
             signature_key=signature_key,
             secrets=turn.secrets,
-            secret_tree=SecretTree.of(
-                suite, tree.leaf_count, turn.encryption_secret, services.max_skip
-            ),
-            interim_transcript_hash=turn.interim_transcript_hash,
-            confirmation_tag=turn.confirmation_tag,
-            resumption_psks={**past, number: turn.secrets.resumption_psk},
+            secret_tree=SecretTree.of(tree.suite, leaves, turn.encryption_secret, skip),
+            resumption_psks={at: psk for at, psk in psks.items() if at > number - PAST_EPOCHS},
             services=services,
             change=change,
             reinit=change.reinit if change else None,
+        )
+
+    def next(
+        self,
+        turn: Turn,
+        tree: RatchetTree,
+        keys: Mapping[int, bytes],
+        signature_key: SignatureKey,
+        change: Change,
+    ) -> Self:
+        """Return the epoch after this one."""
+        return self.begin(
+            turn,
+            tree=tree,
+            index=self.index,
+            keys=keys,
+            signature_key=signature_key,
+            services=self.services,
+            past_psks=self.resumption_psks,
+            change=change,
         )
 
 
@@ -189,20 +213,24 @@ def find_psks(names: Sequence[PreSharedKeyID], find: FindPSK) -> list[tuple[PreS
     return found
 
 
-@attrs.frozen(kw_only=True, repr=False)
+@attrs.frozen(repr=False)
 class Turn:
     """What the key schedule makes of a commit: a new context, and its secrets.
 
     `joiner` and `member` are for the Welcome alone.
     """
 
+    suite: CipherSuite
     context: GroupContext
     secrets: EpochSecrets
     encryption_secret: bytes
-    confirmation_tag: bytes
-    interim_transcript_hash: bytes
-    joiner: bytes = b""
     member: bytes = b""
+    joiner: bytes = b""
+
+    @property
+    def confirmation_tag(self) -> bytes:
+        """The tag that the commit must have."""
+        return self.secrets.confirmation_tag(self.suite, self.context)
 
 
 def turn(
@@ -230,32 +258,11 @@ def turn(
     context = evolve(context, confirmed_transcript_hash=confirmed)
     joiner = schedule.joiner_secret(suite, init_secret, commit_secret, context)
     member = schedule.member_secret(suite, joiner, psk)
-    return from_member_secret(suite, member, context, joiner=joiner)
+    return from_member_secret(suite, member, context, joiner)
 
 
 def from_member_secret(
-    suite: CipherSuite, member: bytes, context: GroupContext, *, joiner: bytes = b""
+    suite: CipherSuite, member: bytes, context: GroupContext, joiner: bytes = b""
 ) -> Turn:
     """Return what follows from the secret that members and joiners have in common."""
-    secrets, encryption_secret = EpochSecrets.derive(suite, member, context)
-    return settle(suite, secrets, encryption_secret, context, joiner=joiner, member=member)
-
-
-def settle(
-    suite: CipherSuite,
-    secrets: EpochSecrets,
-    encryption_secret: bytes,
-    context: GroupContext,
-    **more: Any,
-) -> Turn:
-    """Return the turn with its confirmation tag and interim transcript hash."""
-    tag = secrets.confirmation_tag(suite, context)
-    confirmed = context.confirmed_transcript_hash
-    return Turn(
-        context=context,
-        secrets=secrets,
-        encryption_secret=encryption_secret,
-        confirmation_tag=tag,
-        interim_transcript_hash=schedule.interim_transcript_hash(suite, confirmed, tag),
-        **more,
-    )
+    return Turn(suite, context, *EpochSecrets.derive(suite, member, context), member, joiner)

@@ -62,7 +62,9 @@ _LABEL = b"FramedContentTBS"
 # Section 6.1: content authentication.
 
 
-def _to_be_signed(wire_format: WireFormat, content: FramedContent, context: GroupContext) -> bytes:
+def _to_be_signed(
+    wire_format: WireFormat, content: FramedContent, context: GroupContext | None
+) -> bytes:
     """Return the FramedContentTBS; senders outside of the group do not sign its context."""
     head = MLS10.to_bytes(2, "big") + wire_format.to_bytes(2, "big") + encode(content)
     if isinstance(content.sender, Member | NewMemberCommit):
@@ -75,7 +77,7 @@ def sign_content(
     key: SignatureKey,
     wire_format: WireFormat,
     content: FramedContent,
-    context: GroupContext,
+    context: GroupContext | None,
 ) -> AuthenticatedContent:
     """Return the content with its signature, and, so far, an empty confirmation tag."""
     signed = _to_be_signed(wire_format, content, context)

@@ -9,7 +9,7 @@ from trio_chat.mls import treemath
 from trio_chat.mls.bundle import KeyPackageBundle
 from trio_chat.mls.codec import decode, encode, evolve, opaque
 from trio_chat.mls.commits import Built, Plan, build
-from trio_chat.mls.epoch import Epoch, FindPSK, Services, find_psks, from_member_secret, settle
+from trio_chat.mls.epoch import Epoch, FindPSK, Services, Turn, find_psks, from_member_secret
 from trio_chat.mls.errors import InvalidTree, ProtocolError
 from trio_chat.mls.leaves import check_capabilities, check_leaf
 from trio_chat.mls.messages import (
@@ -56,7 +56,6 @@ __all__ = [
     "check_following",
     "create",
     "external_commit",
-    "find_in",
     "group_info",
     "join",
     "make_welcome",
@@ -82,16 +81,14 @@ def create(
     check_group_extensions(extensions, services.authenticate)
     check_capabilities(tree, extensions)
     context = GroupContext(MLS10, suite.number, group_id, 0, tree.tree_hash(), b"", extensions)
-    epoch_secrets, encryption_secret = EpochSecrets.from_epoch_secret(suite, suite.random_secret())
+    secrets = EpochSecrets.from_epoch_secret(suite, suite.random_secret())
     return cls.begin(
-        suite=suite,
-        turn=settle(suite, epoch_secrets, encryption_secret, context),
+        Turn(suite, context, *secrets),
         tree=tree,
         index=0,
         keys={0: bundle.leaf_private},
         signature_key=bundle.signature_key,
         services=services,
-        resumption_psks={},
     )
 
 
@@ -229,7 +226,7 @@ def join(
 ) -> E:
     """Join by a Welcome, to a group that must follow `resumes`, if that is given."""
     suite = bundle.suite
-    find_psk = find_in(resumes, services.psks)
+    find_psk = resumes.find_psk if resumes else services.psks
     info, group_secrets, member = open_group_info(welcome, bundle, find_psk)
     for name in group_secrets.psks:
         if len(name.psk_nonce) != suite.hash_size:
@@ -250,14 +247,12 @@ def join(
     turned.secrets.check_confirmation(suite, turned.context, info.confirmation_tag)
     check_following(turned.context, group_secrets.psks, resumes)
     return cls.begin(
-        suite=suite,
-        turn=turned,
+        turned,
         tree=tree,
         index=index,
         keys=keys,
         signature_key=bundle.signature_key,
         services=services,
-        resumption_psks={},
     )
 
 
@@ -309,14 +304,12 @@ def external_commit(
     )
     assert built.path is not None
     epoch = cls.begin(
-        suite=suite,
-        turn=built.turn,
+        built.turn,
         tree=built.tree,
         index=built.change.committer,
         keys=built.path.keys,
         signature_key=bundle.signature_key,
         services=services,
-        resumption_psks={},
         change=built.change,
     )
     return epoch, built
@@ -325,21 +318,6 @@ def external_commit(
 # Sections 11.2 and 11.3: groups that follow another one; `resuming` makes them.
 
 _FOLLOWING = (ResumptionPSKUsage.REINIT, ResumptionPSKUsage.BRANCH)
-
-
-def find_in(old: Epoch | None, psks: FindPSK) -> FindPSK:
-    """Return what finds the old group's resumption PSKs, and else asks the application."""
-
-    def find(name: ExternalPSK | ResumptionPSK) -> bytes | None:
-        if (
-            old is not None
-            and isinstance(name, ResumptionPSK)
-            and name.psk_group_id == old.context.group_id
-        ):
-            return old.resumption_psks.get(name.psk_epoch)
-        return psks(name)
-
-    return find
 
 
 def check_following(

@@ -11,14 +11,12 @@ from trio_chat.mls.messages import (
     Add,
     External,
     FramedContent,
-    GroupContext,
     NewMemberProposal,
     ProposalValue,
     PublicMessage,
     SenderValue,
     WireFormat,
 )
-from trio_chat.mls.nodes import MLS10
 from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.suite import CipherSuite
 
@@ -62,6 +60,5 @@ def _sign(
     key: SignatureKey,
 ) -> PublicMessage:
     content = FramedContent(group_id, epoch, sender, b"", proposal)
-    no_context = GroupContext(MLS10, suite.number, group_id, epoch, b"", b"", ())  # not signed
-    signed = sign_content(suite, key, WireFormat.PUBLIC_MESSAGE, content, no_context)
+    signed = sign_content(suite, key, WireFormat.PUBLIC_MESSAGE, content, None)
     return PublicMessage(content, signed.signature, None, None)

@@ -99,6 +99,4 @@ def _follow(
         wire_format=WireFormat.PRIVATE_MESSAGE,
         resuming=True,
     )
-    return new.commit_plan(
-        plan, find_psk=joining.find_in(old, old.services.psks), ratchet_tree=ratchet_tree
-    )
+    return new.commit_plan(plan, find_psk=old.find_psk, ratchet_tree=ratchet_tree)

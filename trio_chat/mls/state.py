@@ -77,8 +77,6 @@ class _State:
     secrets: EpochSecrets
     node_secrets: tuple[_NodeSecret, ...]
     ratchets: tuple[_LeafRatchets, ...]
-    interim_transcript_hash: bytes
-    confirmation_tag: bytes
     resumption_psks: tuple[_EpochPSK, ...]
     reinit: ReInit | None
     pending: tuple[_Pending, ...]
@@ -102,8 +100,6 @@ def snapshot(group: Group) -> bytes:
                 _LeafRatchets(leaf, _ratchet(handshake), _ratchet(application))
                 for leaf, (handshake, application) in secret_tree.ratchets.items()
             ),
-            interim_transcript_hash=group.interim_transcript_hash,
-            confirmation_tag=group.confirmation_tag,
             resumption_psks=tuple(
                 _EpochPSK(epoch, psk) for epoch, psk in group.resumption_psks.items()
             ),
@@ -143,7 +139,6 @@ def restore(data: bytes, services: Services, *, experimental: bool = False) -> G
 
     load = suite.scheme.load
     return Group(
-        suite=suite,
         context=state.context,
         tree=tree,
         index=state.index,
@@ -160,8 +155,6 @@ def restore(data: bytes, services: Services, *, experimental: bool = False) -> G
                 for saved in state.ratchets
             },
         ),
-        interim_transcript_hash=state.interim_transcript_hash,
-        confirmation_tag=state.confirmation_tag,
         resumption_psks={saved.epoch: saved.psk for saved in state.resumption_psks},
         services=services,
         reinit=state.reinit,
