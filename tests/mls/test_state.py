@@ -107,3 +107,15 @@ def test_a_key_package_is_kept_with_its_keys() -> None:
     assert agree(result.group, Group.join(welcomed(result), kept, authenticate=anybody))
     with pytest.raises(DecodeError):
         restore_bundle(b"\2" + snapshot_bundle(carol)[1:])
+
+
+def test_the_tree_can_be_kept_apart() -> None:
+    alice, bob = room("alice", "bob")
+    tree = bob.ratchet_tree()
+    small = snapshot(bob, ratchet_tree=False)
+    assert len(small) + len(tree) <= len(snapshot(bob))
+    restored = restore(small, SERVICES, ratchet_tree=tree)
+    assert snapshot(restored) == snapshot(bob)
+    for missing_or_other in (None, alice.commit().group.ratchet_tree()):
+        with pytest.raises(DecodeError):
+            restore(small, SERVICES, ratchet_tree=missing_or_other)

@@ -70,7 +70,7 @@ class _EpochPSK:
 class _State:
     version: U8
     context: GroupContext
-    tree: bytes
+    tree: bytes | None
     index: U32
     keys: tuple[_NodeSecret, ...]
     signature_private: bytes
@@ -83,14 +83,20 @@ class _State:
     updates: tuple[_Update, ...]
 
 
-def snapshot(group: Group) -> bytes:
-    """Return all of a group's state but what the application gave it, and `change`."""
+def snapshot(group: Group, *, ratchet_tree: bool = True) -> bytes:
+    """Return all of a group's state but what the application gave it, and `change`.
+
+    Args:
+        group: The group.
+        ratchet_tree: Whether the tree is in it: the largest part, not secret, and the same for
+            all of an epoch, so to be kept once by who writes before each message.
+    """
     secret_tree = group.secret_tree
     return encode(
         _State(
             version=VERSION,
             context=group.context,
-            tree=group.tree.encode(),
+            tree=group.ratchet_tree() if ratchet_tree else None,
             index=group.index,
             keys=_node_secrets(group.keys),
             signature_private=group.signature_key.private,
@@ -116,22 +122,31 @@ def snapshot(group: Group) -> bytes:
     )
 
 
-def restore(data: bytes, services: Services, *, experimental: bool = False) -> Group:
+def restore(
+    data: bytes,
+    services: Services,
+    *,
+    ratchet_tree: bytes | None = None,
+    experimental: bool = False,
+) -> Group:
     """Return the group of a snapshot.
 
     Args:
         data: The snapshot, which is trusted: only its form is checked.
         services: What the application does for the group.
+        ratchet_tree: The epoch's tree, if it is not in the snapshot.
         experimental: Whether the group may be of the experimental suite.
 
     Raises:
-        DecodeError: It is no snapshot of this version.
+        DecodeError: It is no snapshot of this version, or the tree is missing or another one.
     """
     state = decode(_State, data)
     if state.version != VERSION:
         raise DecodeError("the snapshot is of another version")
     suite = find_suite(state.context.cipher_suite, experimental=experimental)
-    tree = RatchetTree.decode(suite, state.tree)
+    tree = RatchetTree.decode(suite, state.tree or ratchet_tree or b"")
+    if not state.tree and tree.tree_hash() != state.context.tree_hash:
+        raise DecodeError("the tree is not the snapshot's")
 
     def ratchet(saved: _Ratchet) -> Ratchet:
         skipped = {key.generation: key for key in saved.skipped}
