@@ -24,6 +24,7 @@ from trio_chat.mls import (
     StaleEpoch,
 )
 from trio_chat.mls.codec import evolve
+from trio_chat.mls.epoch import find_psks
 from trio_chat.mls.group import MAX_PENDING
 from trio_chat.mls.messages import PrivateMessage, PublicMessage, ResumptionPSK, ResumptionPSKUsage
 from trio_chat.mls.nodes import Capabilities, RequiredCapabilities
@@ -349,6 +350,28 @@ def test_a_proposal_whose_key_we_lack_does_not_keep_us_from_committing() -> None
     alice.receive(sent(bob.propose(bob.use_psk(ExternalPSK(b"nobody has it")))))
     result = alice.commit()
     assert agree(result.group, follow(bob, result))
+
+
+def test_one_bad_proposal_does_not_keep_out_the_good_ones() -> None:
+    alice, bob, carol = room("alice", "bob", "carol")
+    unknown = GroupContextExtensions((Extension(0xF000, b""),))
+    for by, proposal in (
+        (bob, Add(bundle("dave").key_package)),
+        (bob, unknown),
+        (carol, carol.make_update()),
+        (bob, Add(bundle("eve").key_package)),
+    ):
+        alice.receive(sent(by.propose(proposal)))
+    change = alice.commit().group.change
+    assert change is not None
+    assert (change.added, change.updated) == ((3, 4), (2,))
+
+
+def test_more_pre_shared_keys_than_can_be_counted_are_refused() -> None:
+    (alice,) = room("alice")
+    psks = [alice.use_psk(ExternalPSK(b"")).psk] * 2**16
+    with pytest.raises(ProtocolError, match="too many"):
+        find_psks(psks, lambda _: b"")
 
 
 def test_the_tree_of_a_group_does_not_change() -> None:

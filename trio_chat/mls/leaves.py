@@ -5,7 +5,12 @@ The authentication service of section 5.3.1 is a callable that the application g
     authenticate(credential, signature_key, replaces)
 
 `replaces` is the credential that this one takes the place of, or None. It returns if the
-credential is valid for the key, and else raises ProtocolError.
+credential is valid for the key, and else raises ProtocolError. It is asked about all leaves of a
+group that we join, those of Adds, Updates and commits, and about external senders.
+
+Members who answer differently part ways, and who refuses one leaf of a tree cannot join at all.
+So what depends on a clock or on a list of what was revoked is better judged of `Group.members()`,
+and of an epoch's `change` before going on with it.
 """
 
 from __future__ import annotations
@@ -33,14 +38,6 @@ from trio_chat.mls.nodes import (
 from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.suite import CipherSuite
 from trio_chat.mls.tree import RatchetTree
-
-__all__ = [
-    "Authenticate",
-    "check_capabilities",
-    "check_key_package",
-    "check_leaf",
-    "sign_leaf",
-]
 
 CredentialValue: TypeAlias = BasicCredential | X509Credential
 Authenticate: TypeAlias = Callable[[CredentialValue, bytes, CredentialValue | None], object]

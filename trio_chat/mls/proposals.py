@@ -43,15 +43,6 @@ from trio_chat.mls.nodes import (
 )
 from trio_chat.mls.tree import RatchetTree
 
-__all__ = [
-    "Change",
-    "Proposed",
-    "apply",
-    "check_group_extensions",
-    "check_proposal",
-    "choose",
-]
-
 
 @attrs.frozen
 class Proposed:
@@ -226,13 +217,23 @@ def choose(
         return []
     if given or len(chosen) > 1:
         chosen.pop(_REINIT, None)
-    if _fit(tree, context, [*given, *chosen.values()]):
-        return list(chosen.values())
-    good: list[Proposed] = []
-    for proposed in chosen.values():
-        if _fit(tree, context, [*given, *good, proposed]):
-            good.append(proposed)
-    return good
+    return _fitting(tree, context, given, [*chosen.values()])
+
+
+def _fitting(
+    tree: RatchetTree,
+    context: GroupContext,
+    given: Sequence[Proposed],
+    candidates: list[Proposed],
+) -> list[Proposed]:
+    """Return the candidates but for those that cannot join the ones before; found by halving."""
+    if _fit(tree, context, [*given, *candidates]):
+        return candidates
+    half = len(candidates) // 2
+    if not half:
+        return []
+    first = _fitting(tree, context, given, candidates[:half])
+    return first + _fitting(tree, context, [*given, *first], candidates[half:])
 
 
 def _slot(proposed: Proposed) -> tuple[str, Any]:
