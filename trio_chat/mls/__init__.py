@@ -24,7 +24,8 @@ it, read in this order:
                   group        the verbs: create, join, commit, receive, encrypt
                   state        a group as bytes, and back
 
-Credentials are opaque: an `authenticate` callable, given in, judges them. What is received raises
+What is exported here is public; its modules are not. Credentials are opaque: an `authenticate`
+callable, given in, judges them, as `leaves` says. What is received raises
 DecodeError, ProtocolError (InvalidTree, StaleEpoch and Removed among them) or CryptoError, and
 nothing else, and leaves the group as it was.
 """

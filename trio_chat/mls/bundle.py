@@ -18,8 +18,6 @@ from trio_chat.mls.nodes import (
 from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.suite import SUITES, CipherSuite
 
-__all__ = ["KeyPackageBundle"]
-
 
 @attrs.frozen(repr=False, eq=False)
 class KeyPackageBundle:

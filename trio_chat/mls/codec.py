@@ -31,26 +31,6 @@ import attrs
 
 from trio_chat.mls.errors import DecodeError
 
-__all__ = [
-    "U8",
-    "U16",
-    "U32",
-    "U64",
-    "Fixed",
-    "Reader",
-    "Tagged",
-    "UInt",
-    "When",
-    "decode",
-    "decode_from",
-    "encode",
-    "encode_as",
-    "encode_length",
-    "encode_until",
-    "evolve",
-    "struct",
-]
-
 T = TypeVar("T")
 
 

@@ -39,18 +39,6 @@ from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.tree import RatchetTree
 from trio_chat.mls.treekem import CreatedPath, create_path, merge_path, open_path
 
-__all__ = [
-    "Built",
-    "CommitResult",
-    "LeafChanges",
-    "Plan",
-    "build",
-    "changed_leaf",
-    "follow",
-    "process",
-    "retained_keys",
-]
-
 E = TypeVar("E", bound=Epoch)
 
 

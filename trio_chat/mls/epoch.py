@@ -34,8 +34,6 @@ from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.suite import CipherSuite
 from trio_chat.mls.tree import RatchetTree
 
-__all__ = ["Epoch", "FindPSK", "ServiceArguments", "Services", "Turn", "find_psks", "turn"]
-
 FindPSK: TypeAlias = Callable[[ExternalPSK | ResumptionPSK], bytes | None]
 
 PAST_EPOCHS = 32  # whose resumption PSKs are kept

@@ -18,16 +18,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trio_chat.mls.proposals import Change
 
-__all__ = [
-    "CryptoError",
-    "DecodeError",
-    "InvalidTree",
-    "MLSError",
-    "ProtocolError",
-    "Removed",
-    "StaleEpoch",
-]
-
 
 class MLSError(Exception):
     """Anything that can go wrong in MLS."""

@@ -46,16 +46,6 @@ from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.suite import CipherSuite, same
 from trio_chat.mls.tree import RatchetTree
 
-__all__ = [
-    "Opened",
-    "open_private",
-    "open_public",
-    "seal_private",
-    "seal_public",
-    "sign_content",
-    "verify_content",
-]
-
 _LABEL = b"FramedContentTBS"
 
 
@@ -191,7 +181,7 @@ def seal_private(
     content = message.content
     assert isinstance(content.sender, Member)
     kind = content_type(content.content)
-    plaintext = encode_as(_kind_of(kind), content.content)
+    plaintext = encode_as(CONTENTS[kind], content.content)
     plaintext += encode(message).removeprefix(encode_until(message, "signature"))
     if padding:
         size = max(padding, 1 << (len(plaintext) - 1).bit_length())
@@ -239,7 +229,7 @@ def open_private(
         key.key, _guarded(key, sender.reuse_guard), message.content_aad(), message.ciphertext
     )
     reader = Reader(plaintext)
-    body = decode_from(_kind_of(message.content_type), reader)
+    body = decode_from(CONTENTS[message.content_type], reader)
     content = FramedContent(
         message.group_id,
         message.epoch,
@@ -257,10 +247,6 @@ def open_private(
         secret_tree.ratchet(sender.leaf_index, message.content_type).consume(sender.generation)
 
     return Opened(opened, consume)
-
-
-def _kind_of(kind: ContentType) -> object:
-    return CONTENTS[kind]
 
 
 def _guarded(key: MessageKey, guard: bytes) -> bytes:

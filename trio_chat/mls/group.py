@@ -60,8 +60,6 @@ from trio_chat.mls.messages import (
 from trio_chat.mls.nodes import Extension, LeafNode, UpdateSource
 from trio_chat.mls.proposals import Proposed, check_proposal, choose
 
-__all__ = ["CommitResult", "Group", "Received"]
-
 PADDING = 256  # bytes
 MAX_PENDING = 64  # proposals of one sender in an epoch; those who are no members count as one
 

@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from trio_chat.mls.errors import CryptoError
 
-__all__ = ["AEAD", "HPKE", "KDF", "KEM"]
-
 
 @attrs.frozen
 class KDF:

@@ -52,16 +52,6 @@ from trio_chat.mls.suite import CipherSuite, same
 from trio_chat.mls.tree import RatchetTree
 from trio_chat.mls.treekem import derive_keys
 
-__all__ = [
-    "check_following",
-    "create",
-    "external_commit",
-    "group_info",
-    "join",
-    "make_welcome",
-    "open_group_info",
-]
-
 E = TypeVar("E", bound=Epoch)
 
 
@@ -101,13 +91,7 @@ def fresh_psk(suite: CipherSuite, name: ExternalPSK | ResumptionPSK) -> PreShare
 
 
 def group_info(epoch: Epoch, *, external: bool, ratchet_tree: bool) -> GroupInfo:
-    """Return the epoch's GroupInfo, signed by us.
-
-    Args:
-        epoch: The epoch.
-        external: Whether to let those who read it join by an external commit.
-        ratchet_tree: Whether it brings the tree along.
-    """
+    """Return the epoch's GroupInfo, signed by us; see `Group.group_info`."""
     extensions = []
     if ratchet_tree:
         extensions.append(Extension(ExtensionType.RATCHET_TREE, epoch.tree.encode()))

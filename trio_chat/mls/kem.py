@@ -17,18 +17,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from trio_chat.mls.errors import CryptoError
 from trio_chat.mls.hpke import KDF, KEM
 
-__all__ = [
-    "P256",
-    "P384",
-    "P521",
-    "SHA256",
-    "SHA384",
-    "SHA512",
-    "X448",
-    "X25519",
-    "X_WING",
-]
-
 SHA256 = KDF(1, "sha256", 32)
 SHA384 = KDF(2, "sha384", 48)
 SHA512 = KDF(3, "sha512", 64)

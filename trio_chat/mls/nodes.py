@@ -13,31 +13,6 @@ from trio_chat.mls.codec import U16, U32, U64, Tagged, decode, encode, encode_un
 from trio_chat.mls.errors import ProtocolError
 from trio_chat.mls.suite import CipherSuite
 
-__all__ = [
-    "MLS10",
-    "BasicCredential",
-    "Capabilities",
-    "CommitSource",
-    "Credential",
-    "Extension",
-    "ExtensionType",
-    "ExternalSender",
-    "HPKECiphertext",
-    "KeyPackage",
-    "KeyPackageSource",
-    "LeafNode",
-    "Node",
-    "ParentNode",
-    "RequiredCapabilities",
-    "UpdatePath",
-    "UpdatePathNode",
-    "UpdateSource",
-    "X509Credential",
-    "check_extensions",
-    "credential_type",
-    "find_extension",
-]
-
 MLS10 = 1  # ProtocolVersion mls10
 
 
@@ -275,10 +250,7 @@ class UpdatePath:
 def decode_external_senders(extensions: Iterable[Extension]) -> tuple[ExternalSender, ...]:
     """Return the senders outside of the group that its context lets propose."""
     data = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
-    senders: tuple[ExternalSender, ...] = ()
-    if data is not None:
-        senders = decode(tuple[ExternalSender, ...], data)
-    return senders
+    return () if data is None else decode(tuple[ExternalSender, ...], data)
 
 
 def decode_required_capabilities(extensions: Iterable[Extension]) -> RequiredCapabilities:

@@ -20,8 +20,6 @@ from trio_chat.mls.messages import (
 from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.suite import CipherSuite
 
-__all__ = ["propose_externally", "propose_to_join"]
-
 
 def propose_externally(
     suite: CipherSuite,

@@ -24,8 +24,6 @@ from trio_chat.mls.messages import (
 from trio_chat.mls.nodes import Extension, KeyPackage
 from trio_chat.mls.proposals import Proposed
 
-__all__ = ["begin_anew", "branch"]
-
 
 def begin_anew(
     old: Group,

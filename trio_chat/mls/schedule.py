@@ -17,17 +17,6 @@ from trio_chat.mls.messages import (
 )
 from trio_chat.mls.suite import CipherSuite, same
 
-__all__ = [
-    "EpochSecrets",
-    "confirmed_transcript_hash",
-    "external_init",
-    "interim_transcript_hash",
-    "joiner_secret",
-    "member_secret",
-    "psk_secret",
-    "welcome_key",
-]
-
 
 def joiner_secret(
     suite: CipherSuite, init_secret: bytes, commit_secret: bytes, context: GroupContext

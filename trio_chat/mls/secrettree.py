@@ -13,8 +13,6 @@ from trio_chat.mls.errors import ProtocolError
 from trio_chat.mls.messages import ContentType
 from trio_chat.mls.suite import CipherSuite
 
-__all__ = ["MAX_SKIP", "MessageKey", "Ratchet", "SecretTree"]
-
 MAX_SKIP = 32  # generations, ahead of the last one seen, and kept for those that come late
 
 

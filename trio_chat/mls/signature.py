@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from trio_chat.mls.errors import CryptoError
 
-__all__ = ["ED448", "ED25519", "P256", "P384", "P521", "Scheme", "SignatureKey"]
-
 
 @attrs.frozen(repr=False, eq=False)
 class SignatureKey:

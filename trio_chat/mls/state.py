@@ -21,8 +21,6 @@ from trio_chat.mls.secrettree import MessageKey, Ratchet, SecretTree
 from trio_chat.mls.suite import find_suite
 from trio_chat.mls.tree import RatchetTree
 
-__all__ = ["restore", "restore_bundle", "snapshot", "snapshot_bundle"]
-
 VERSION = 1  # of this format
 
 

@@ -16,8 +16,6 @@ from trio_chat.mls.errors import CryptoError, ProtocolError
 from trio_chat.mls.hpke import AEAD, HPKE, KDF, KEM
 from trio_chat.mls.signature import Scheme, SignatureKey
 
-__all__ = ["EXPERIMENTAL", "SUITES", "CipherSuite", "find_suite", "same"]
-
 
 @attrs.frozen(eq=False)
 class CipherSuite:

@@ -15,8 +15,6 @@ from trio_chat.mls.errors import InvalidTree
 from trio_chat.mls.nodes import CommitSource, LeafNode, Node, ParentNode
 from trio_chat.mls.suite import CipherSuite
 
-__all__ = ["RatchetTree"]
-
 NodeValue = LeafNode | ParentNode
 
 

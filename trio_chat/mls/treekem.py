@@ -24,8 +24,6 @@ from trio_chat.mls.nodes import (
 from trio_chat.mls.suite import CipherSuite
 from trio_chat.mls.tree import RatchetTree
 
-__all__ = ["CreatedPath", "create_path", "derive_keys", "merge_path", "open_path"]
-
 _LABEL = b"UpdatePathNode"
 
 

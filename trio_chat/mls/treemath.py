@@ -6,19 +6,6 @@ that can leave the tree takes its number of leaves.
 
 from __future__ import annotations
 
-__all__ = [
-    "common_ancestor",
-    "copath_child",
-    "direct_path",
-    "in_subtree",
-    "left",
-    "level",
-    "parent",
-    "right",
-    "root",
-    "sibling",
-]
-
 
 def level(x: int) -> int:
     """Return the height of a node: 0 for leaves."""
