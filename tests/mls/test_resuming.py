@@ -80,6 +80,17 @@ def test_some_members_branch_off() -> None:
         branch(groups[0], bundle("alice", SUITES[3]), b"a branch", [])
 
 
+def test_a_branch_is_not_taken_for_the_group_that_was_announced() -> None:
+    groups = room("alice", "bob")
+    theirs = bundle("bob")
+    result = branch(
+        groups[0], bundle("alice"), b"a new room", [theirs.key_package], ratchet_tree=True
+    )
+    commit(groups, 0, ReInit(b"a new room", 1, 1, ()))
+    with pytest.raises(ProtocolError, match="ended"):
+        Group.join(welcomed(result), theirs, resumes=groups[1], authenticate=anybody)
+
+
 def test_a_reinit_is_alone_in_its_commit() -> None:
     alice, _ = room("alice", "bob")
     with pytest.raises(ProtocolError, match="alone"):

@@ -5,7 +5,8 @@ it, read in this order:
 
     2.1           codec        the presentation language: a struct's annotations are its format
     5.1, 17.1     suite        cipher suites; on hpke and kem (RFC 9180), and signature
-    5.3, 7.1, 10  nodes        credentials, leaf and parent nodes, key packages, update paths
+    5.3, 7, 10    nodes        credentials, leaf and parent nodes, key packages, update paths;
+                               13: extensions
     6, 8.1, 12    messages     proposals, commits, Welcome, and what they travel in
     app. C        treemath     array-based trees
     4, 7.7 - 7.9  tree         the ratchet tree, its changes, its hashes

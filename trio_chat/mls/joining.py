@@ -329,8 +329,8 @@ def check_following(
         now = ReInit(context.group_id, context.version, context.cipher_suite, context.extensions)
         if now != old.reinit or following[0].psk_epoch != old.context.epoch:
             raise ProtocolError("the group is not the one that the ReInit announced")
-    elif (context.version, context.cipher_suite) != (
-        old.context.version,
-        old.context.cipher_suite,
-    ):
+        return
+    old.check_alive()  # else a branch could be taken for what the ReInit has announced
+    kept = old.context.version, old.context.cipher_suite
+    if (context.version, context.cipher_suite) != kept:
         raise ProtocolError("a branch keeps the version and the cipher suite")
