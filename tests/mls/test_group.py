@@ -294,6 +294,15 @@ def test_what_is_changed_on_its_way_is_refused_and_does_no_harm() -> None:
     follow(bob, result)
 
 
+def test_what_is_not_for_a_group_is_refused_by_it() -> None:
+    alice, bob = room("alice", "bob")
+    carol = bundle("carol").key_package
+    result = alice.commit(Add(carol))
+    for message in (carol, welcomed(result), alice.group_info()):
+        with pytest.raises(ProtocolError, match="none that a group"):
+            bob.receive(message)
+
+
 def test_ones_own_messages_are_not_received() -> None:
     alice, _ = room("alice", "bob")
     for message in (alice.encrypt(b""), alice.commit().message, alice.commit(public=True).message):

@@ -45,6 +45,7 @@ from trio_chat.mls.messages import (
     FramedContent,
     GroupInfo,
     Member,
+    MLSMessage,
     NewMemberProposal,
     PreSharedKey,
     PrivateMessage,
@@ -57,7 +58,7 @@ from trio_chat.mls.messages import (
     Welcome,
     WireFormat,
 )
-from trio_chat.mls.nodes import Extension, LeafNode, UpdateSource
+from trio_chat.mls.nodes import Extension, KeyPackage, LeafNode, UpdateSource
 from trio_chat.mls.proposals import Proposed, check_proposal, choose
 
 PADDING = 256  # bytes
@@ -358,7 +359,7 @@ class Group(Epoch):
 
     # Hearing
 
-    def receive(self, message: PublicMessage | PrivateMessage) -> Received | Proposed | Group:
+    def receive(self, message: MLSMessage) -> Received | Proposed | Group:
         """Take a message from another member, or from somebody outside who may send one.
 
         Returns:
@@ -368,11 +369,13 @@ class Group(Epoch):
         Raises:
             StaleEpoch: The message is of another epoch.
             Removed: It is a commit that takes us out; its `change` says by whom.
-            ProtocolError: It breaks a rule, or is one of our own.
+            ProtocolError: It breaks a rule, is one of our own, or not for a group at all.
             CryptoError: It does not hold.
             DecodeError: What is encrypted in it is malformed.
         """
         opened = None
+        if isinstance(message, Welcome | GroupInfo | KeyPackage):
+            raise ProtocolError("the message is none that a group receives")
         if isinstance(message, PublicMessage):
             self._check_place(message.content.group_id, message.content.epoch)
             content = open_public(self.suite, self.secrets.membership_key, message, self.context)
