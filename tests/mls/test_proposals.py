@@ -11,6 +11,7 @@ from tests.mls.forging import forged, psk
 from trio_chat.mls import Add, Group, GroupContextExtensions, ProtocolError, ReInit, Remove
 from trio_chat.mls.codec import evolve
 from trio_chat.mls.messages import (
+    External,
     ExternalInit,
     Member,
     NewMemberCommit,
@@ -18,7 +19,7 @@ from trio_chat.mls.messages import (
     SenderValue,
     Update,
 )
-from trio_chat.mls.proposals import Change, Proposed, apply, choose
+from trio_chat.mls.proposals import Change, Proposed, apply, check_proposal, choose
 
 DAVE = Add(bundle("dave").key_package)
 REINIT = ReInit(b"", 1, 1, ())
@@ -137,3 +138,12 @@ def test_a_commit_from_the_last_epoch_there_is_is_refused() -> None:
         bob.commit()
     with pytest.raises(ProtocolError, match="no epoch after"):
         alice.receive(sent(forged(bob)))
+
+
+def test_who_is_no_member_neither_commits_nor_updates() -> None:
+    alice, bob = room("alice", "bob")
+    with pytest.raises(ProtocolError, match="only members commit"):
+        apply(alice.tree, alice.context, [], External(0), anybody)
+    update, nobody = bob.make_update(), Member(9)
+    with pytest.raises(ProtocolError, match="only members have a leaf"):
+        check_proposal(update, nobody, alice.tree, alice.context, anybody)
