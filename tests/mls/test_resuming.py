@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from tests.mls.clients import agree, anybody, bundle, commit, follow, room, sent, welcomed
@@ -89,6 +90,22 @@ def test_a_branch_is_not_taken_for_the_group_that_was_announced() -> None:
     commit(groups, 0, ReInit(b"a new room", 1, 1, ()))
     with pytest.raises(ProtocolError, match="ended"):
         Group.join(welcomed(result), theirs, resumes=groups[1], authenticate=anybody)
+
+
+def test_who_was_not_in_the_old_group_is_not_in_the_one_that_follows() -> None:
+    def same_name(credential: object, _: bytes, replaced: object) -> None:
+        if replaced not in (None, credential):
+            raise ProtocolError("that is somebody else")
+
+    alice, bob = room("alice", "bob", authenticate=same_name)
+    mallory, theirs = bundle("mallory"), bundle("bob")
+    packages = [theirs.key_package, mallory.key_package]
+    with pytest.raises(ProtocolError, match="not of the group"):
+        branch(alice, bundle("alice"), b"a branch", packages)
+    careless = attrs.evolve(alice, services=attrs.evolve(alice.services, authenticate=anybody))
+    result = branch(careless, bundle("alice"), b"a branch", packages, ratchet_tree=True)
+    with pytest.raises(ProtocolError, match="not of the group"):
+        Group.join(welcomed(result), theirs, resumes=bob, authenticate=same_name)
 
 
 def test_a_reinit_is_alone_in_its_commit() -> None:

@@ -118,8 +118,7 @@ class Group(Epoch):
             welcome: What somebody who added us has sent.
             bundle: The key package that it is for; erase it afterwards.
             ratchet_tree: The tree, if the Welcome does not bring it.
-            resumes: The group that this one must follow, by ReInit or as a branch. Whether its
-                members are those of that group is yours to see (11.3).
+            resumes: The group that this one must follow, by ReInit or as a branch.
             services: At least `authenticate`; see `epoch.Services`.
 
         Raises:

@@ -11,7 +11,7 @@ from trio_chat.mls.codec import decode, encode, evolve, opaque
 from trio_chat.mls.commits import Built, Plan, build
 from trio_chat.mls.epoch import Epoch, FindPSK, Services, Turn, find_psks, from_member_secret
 from trio_chat.mls.errors import InvalidTree, ProtocolError
-from trio_chat.mls.leaves import check_capabilities, check_leaf
+from trio_chat.mls.leaves import CredentialValue, check_capabilities, check_leaf
 from trio_chat.mls.messages import (
     EncryptedGroupSecrets,
     ExternalInit,
@@ -36,6 +36,7 @@ from trio_chat.mls.nodes import (
     Extension,
     ExtensionType,
     HPKECiphertext,
+    LeafNode,
     check_extensions,
     find_extension,
 )
@@ -230,6 +231,8 @@ def join(
     turned = from_member_secret(suite, member, info.group_context)
     turned.secrets.check_confirmation(suite, turned.context, info.confirmation_tag)
     check_following(turned.context, group_secrets.psks, resumes)
+    if resumes is not None:
+        check_same_clients(tree, resumes)
     return cls.begin(
         turned,
         tree=tree,
@@ -334,3 +337,25 @@ def check_following(
     kept = old.context.version, old.context.cipher_suite
     if (context.version, context.cipher_suite) != kept:
         raise ProtocolError("a branch keeps the version and the cipher suite")
+
+
+def check_same_clients(tree: RatchetTree, old: Epoch) -> None:
+    """Check that who is in a group's tree is in the old one's, too (section 11.3).
+
+    Raises:
+        ProtocolError: Somebody there would not be taken in place of anybody here.
+    """
+    known = {leaf.credential for _, leaf in old.tree.leaves()}
+    for _, leaf in tree.leaves():
+        if leaf.credential not in known and not any(
+            _is_in_place_of(leaf, credential, old.services) for credential in known
+        ):
+            raise ProtocolError("there is a member who is not of the group that this one follows")
+
+
+def _is_in_place_of(leaf: LeafNode, replaced: CredentialValue, services: Services) -> bool:
+    try:
+        services.authenticate(leaf.credential, leaf.signature_key, replaced)
+    except ProtocolError:
+        return False
+    return True

@@ -6,7 +6,8 @@ The authentication service of section 5.3.1 is a callable that the application g
 
 `replaces` is the credential that this one takes the place of, or None. It returns if the
 credential is valid for the key, and else raises ProtocolError. It is asked about all leaves of a
-group that we join, those of Adds, Updates and commits, and about external senders.
+group that we join, those of Adds, Updates and commits, and about external senders; and, where a
+group follows another one, whether its members could take the place of that one's.
 
 Members who answer differently part ways, and who refuses one leaf of a tree cannot join at all.
 So what depends on a clock or on a list of what was revoked is better judged of `Group.members()`,

@@ -97,4 +97,6 @@ def _follow(
         wire_format=WireFormat.PRIVATE_MESSAGE,
         resuming=True,
     )
-    return new.commit_plan(plan, find_psk=old.find_psk, ratchet_tree=ratchet_tree)
+    result = new.commit_plan(plan, find_psk=old.find_psk, ratchet_tree=ratchet_tree)
+    joining.check_same_clients(result.group.tree, old)
+    return result
