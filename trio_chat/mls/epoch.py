@@ -27,6 +27,7 @@ from trio_chat.mls.messages import (
     ResumptionPSK,
     WireFormat,
 )
+from trio_chat.mls.nodes import LeafNode
 from trio_chat.mls.proposals import Change, Proposed
 from trio_chat.mls.schedule import EpochSecrets
 from trio_chat.mls.secrettree import MAX_SKIP, SecretTree
@@ -122,6 +123,35 @@ class Epoch:
         """What the next commit's transcript begins with (section 8.2)."""
         confirmed = self.context.confirmed_transcript_hash
         return schedule.interim_transcript_hash(self.suite, confirmed, self.confirmation_tag)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch's number."""
+        return self.context.epoch
+
+    @property
+    def epoch_authenticator(self) -> bytes:
+        """A secret that is equal for all who have the same view of the epoch (section 8.7)."""
+        return self.secrets.epoch_authenticator
+
+    @property
+    def own_leaf(self) -> LeafNode:
+        """Our leaf."""
+        leaf = self.tree.leaf(self.index)
+        assert leaf is not None
+        return leaf
+
+    def members(self) -> dict[int, LeafNode]:
+        """Return the leaves, by index."""
+        return dict(self.tree.leaves())
+
+    def ratchet_tree(self) -> bytes:
+        """Return the tree for those who join (section 12.4.3.3)."""
+        return self.tree.encode()
+
+    def export(self, label: bytes, context: bytes, length: int) -> bytes:
+        """MLS-Exporter (section 8.5): a secret of the epoch for a use of the application's."""
+        return self.secrets.export(self.suite, label, context, length)
 
     def seal(self, message: AuthenticatedContent, padding: int) -> PrivateMessage | PublicMessage:
         """Protect a signed message of ours as its wire format says (section 6)."""

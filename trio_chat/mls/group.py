@@ -58,7 +58,7 @@ from trio_chat.mls.messages import (
     Welcome,
     WireFormat,
 )
-from trio_chat.mls.nodes import Extension, KeyPackage, LeafNode, UpdateSource
+from trio_chat.mls.nodes import Extension, KeyPackage, UpdateSource
 from trio_chat.mls.proposals import Proposed, check_proposal, choose
 
 PADDING = 256  # bytes
@@ -167,32 +167,7 @@ class Group(Epoch):
         public = PublicMessage(message.content, message.signature, message.confirmation_tag, None)
         return CommitResult(group=group, message=public)
 
-    # Looking
-
-    @property
-    def epoch(self) -> int:
-        """The epoch's number."""
-        return self.context.epoch
-
-    @property
-    def epoch_authenticator(self) -> bytes:
-        """A secret that is equal for all who have the same view of the epoch (section 8.7)."""
-        return self.secrets.epoch_authenticator
-
-    @property
-    def own_leaf(self) -> LeafNode:
-        """Our leaf."""
-        leaf = self.tree.leaf(self.index)
-        assert leaf is not None
-        return leaf
-
-    def members(self) -> dict[int, LeafNode]:
-        """Return the leaves, by index."""
-        return dict(self.tree.leaves())
-
-    def ratchet_tree(self) -> bytes:
-        """Return the tree for those who join (section 12.4.3.3)."""
-        return self.tree.encode()
+    # Showing
 
     def group_info(self, *, external: bool = False, ratchet_tree: bool = False) -> GroupInfo:
         """Return a signed GroupInfo (section 12.4.3).
@@ -203,10 +178,6 @@ class Group(Epoch):
         """
         self.check_alive()
         return joining.group_info(self, external=external, ratchet_tree=ratchet_tree)
-
-    def export(self, label: bytes, context: bytes, length: int) -> bytes:
-        """MLS-Exporter (section 8.5): a secret of the epoch for a use of the application's."""
-        return self.secrets.export(self.suite, label, context, length)
 
     def use_psk(self, name: ExternalPSK | ResumptionPSK) -> PreSharedKey:
         """Return a proposal to mix in a pre-shared key, with a fresh nonce (section 8.4)."""
