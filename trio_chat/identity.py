@@ -117,7 +117,8 @@ def _issuer_and_key(der: bytes) -> tuple[bytes, bytes]:
 
     Both come after a version, which may be absent, among the first elements of the signed
     part (RFC 5280, section 4.1). Taken out of its encoding, because taking them apart and
-    putting them together again, as the library does, costs more than all the rest.
+    putting them together again, as the library does, costs more than all the rest. A key that
+    two certificates spell differently (a compressed point) so counts as two.
     """
 
     def content(start: int) -> tuple[int, int]:

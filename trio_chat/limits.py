@@ -68,7 +68,7 @@ class Limits:
     )
     page_entries: int = _count(200, "entries in one page of history")
     room_queue: int = _count(
-        512, "messages waiting for one room's broadcaster; senders wait when it is full"
+        512, "reads with messages waiting for one room's broadcaster; senders wait over it"
     )
     tail_size: int = _count(
         1024 * 1024, "B of a room's newest messages kept in memory for readers that are behind"

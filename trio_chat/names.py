@@ -49,8 +49,8 @@ _TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
 def key(name: str) -> Key:
     """Fold `name` for comparison: NFC, case-folded.
 
-    What is too long to be anybody's name is its own key: NFC takes time that grows with the
-    square of a text's combining marks, seconds for what fits into one frame.
+    What is too long to be anybody's name, and not ASCII, is its own key: NFC takes time that
+    grows with the square of a text's combining marks, seconds for what fits into one frame.
     """
     if name.isascii():
         return Key(name.lower())

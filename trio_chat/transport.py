@@ -31,7 +31,8 @@ SAID = 2048
 IOV_MAX = 1024  # parts that the kernel takes at once
 UNREAD = 65_536  # bytes of TLS's own answers kept for a peer that asks on and does not read
 
-_chunk = memoryview(bytearray(CHUNK))  # filled and emptied without waiting in between
+# Filled and emptied without waiting in between: one server in one thread.
+_chunk = memoryview(bytearray(CHUNK))
 
 
 class Slots(Protocol):
@@ -51,7 +52,7 @@ class Wire(trio.abc.Stream):
     """One accepted connection.
 
     Attributes:
-        stream: The TLS stream over it: handshake and close are its business.
+        stream: The TLS stream over it: the handshake is its business.
         blocked: Did the kernel refuse some of the last write? Then nothing may be written
             until `drain` has returned.
         dead: Has writing failed? What is written then goes nowhere; reading will tell.
@@ -118,7 +119,7 @@ class Wire(trio.abc.Stream):
 
     def write(self, data: bytes) -> None:
         """Encrypt `data` and hand it to the kernel. Must not be called while `blocked`."""
-        self.push(cut(data, SAID))
+        self.push(cut(data, SAID if len(data) <= RECORD else RECORD))
 
     def push(self, records: list[bytes]) -> None:
         """Write what has been `cut`, as `write` does: cut once, to be written to many."""
@@ -198,7 +199,7 @@ class Wire(trio.abc.Stream):
             trio.BrokenResourceError: the peer went without saying so, sent what is no TLS,
                 or asks TLS for answers (new keys) again and again and reads none of them.
         """
-        if self._incoming.pending:  # it came together with the end of the handshake
+        if self._incoming.pending:  # as when it came together with the end of the handshake
             await trio.lowlevel.checkpoint()
         while not (data := self._decrypt()):
             if self._end is not None:

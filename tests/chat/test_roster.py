@@ -63,6 +63,14 @@ def test_over_the_limit_only_the_count_is_told_and_only_when_it_changed() -> Non
     assert [type(frame) for frame in found.tell()] == [Left]
 
 
+def test_who_changes_before_being_told_of_is_told_as_they_are() -> None:
+    found = roster("a")
+    found.enter(member("b"))
+    found.update("b", nick="Bee")
+    now = Member(user="user b", device="b", nick="Bee")
+    assert found.tell() == [Entered(room="lobby", count=2, members=[now])]
+
+
 def test_what_changes_about_a_member_is_seen_by_who_comes_later() -> None:
     found = roster("a")
     found.update("a", nick="Al", away="lunch")

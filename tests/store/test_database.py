@@ -179,3 +179,17 @@ async def test_the_write_ahead_log_is_laid_out_and_holds_nothing(path: Path, key
         assert log.stat().st_size == size  # what is written overwrites
     async with open_store(path, key=key) as store:
         assert (await store.get("entry 49")) is not None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are of POSIX")
+async def test_a_log_that_cannot_be_laid_out_is_used_as_it_is(path: Path, key: bytes) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))  # bytes of any file
+    try:
+        async with open_store(path, key=key) as store:
+            assert path.with_name(f"{path.name}-wal").stat().st_size <= 1_000_000
+            assert await store.put("entry", b"x", rev=0) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

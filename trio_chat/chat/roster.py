@@ -48,7 +48,10 @@ class Roster:
 
     def update(self, device: str, **changes: str | None) -> None:
         """Something about a device changed: `nick` or `away`."""
-        self.members[device] = attrs.evolve(self.members[device], **changes)  # type: ignore[arg-type]  # of Member's own fields
+        member = attrs.evolve(self.members[device], **changes)  # type: ignore[arg-type]  # of Member's own fields
+        self.members[device] = member
+        if device in self._entered:  # and the others are to be told of it as it is now
+            self._entered[device] = member
 
     def tell(self) -> list[Entered | Left]:
         """Return what changed since the last call; in a large room only note that it did."""

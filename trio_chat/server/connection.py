@@ -146,6 +146,8 @@ class Connection(Outlet):
         if self._reason is None:
             self._reason = reason
             self.say(Closing(reason, retry_after))
+            for cursor in self.cursors.values():
+                cursor.retire()  # it was the last word
         self.scope.cancel()
 
     def make_room(self) -> None:
@@ -288,19 +290,16 @@ class Connection(Outlet):
     async def posted(self) -> None:
         """Hand what was said to its room; wait while too much waits there.
 
-        Called before anything else that waits or could be seen: order is as it came.
+        Called before anything that waits, and before what a handler does: order is as it came.
         """
         if self._entries:
             assert self._room is not None
-            entries, self._entries = self._entries, []
-            inbox = self._room.inbox
+            inbox, entries = self._room.inbox, self._entries
+            self._room, self._entries = None, []  # a room that is gone must not be kept
             try:
                 inbox.send_nowait(entries)
             except trio.WouldBlock:
                 await inbox.send(entries)
-
-    def accepted(self, seq: int) -> None:
-        """Its message is in the log; the echo, pushed already, says so."""
 
     def refused(self, error: Refused) -> None:
         """Its message is not in the log: say why."""

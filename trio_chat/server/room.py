@@ -46,7 +46,7 @@ class Receipt(Protocol):
     """Who wants to know what became of an entry."""
 
     def accepted(self, seq: int) -> None:
-        """It is in the log, with this number."""
+        """It is in the log, with this number; asked only of an entry without a counter."""
 
     def refused(self, error: Refused) -> None:
         """It is not, and never will be."""
@@ -67,7 +67,7 @@ Item = list[Entry] | Arrival | None
 """What is posted to a room. None is nothing, but a reason to look."""
 
 Audience = Callable[["Room"], None]
-"""Called after each batch of a room, for those who are not members."""
+"""Called after each batch of a room, for whoever is no member and wants to know of it."""
 
 
 class Room:

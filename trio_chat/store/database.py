@@ -258,7 +258,7 @@ def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Conn
 
 
 def _lay_out(db: apsw.Connection) -> None:
-    """Have the write-ahead log's file as long now as it gets before it begins anew.
+    """Have the write-ahead log's file as long now as it gets before it begins anew, or longer.
 
     Where commits overwrite what is there, the file system has nothing of its own to write
     down for each: a tenth off the slowest ones. A transaction that is too large for the
@@ -269,8 +269,8 @@ def _lay_out(db: apsw.Connection) -> None:
     try:
         db.execute("BEGIN IMMEDIATE; CREATE TABLE long(x)")
         db.execute("INSERT INTO long VALUES(zeroblob(?))", (size,))
-    except apsw.FullError:
-        pass  # no room for that: then it grows commit by commit, as far as it can
+    except (apsw.BusyError, apsw.FullError, apsw.IOError):
+        pass  # not now, or no room: then it grows commit by commit, as far as it can
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
