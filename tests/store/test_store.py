@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random  # noqa: TID251 - seeded
 import re
 from collections.abc import AsyncIterator, Callable
@@ -301,3 +302,15 @@ async def test_a_reader_in_the_way_of_cleaning_only_delays_it(
     assert await store.expire(2.0) == []
     assert not store.statistics().unclean
     assert not (path.parent / "chat.db-wal").stat().st_size
+
+
+async def test_reading_leaves_nothing_behind(store: Store) -> None:
+    def cursors() -> int:
+        gc.collect()
+        return sum(type(each).__name__ == "Cursor" for each in gc.get_objects())
+
+    before = cursors()
+    for _ in range(20):
+        await store.find_room(names.key("nowhere"))
+        await store.expire(0.0)
+    assert cursors() - before < 5

@@ -26,7 +26,7 @@ from trio_chat.errors import ConfigError, StoreError
 from trio_chat.files import create_private, lock
 from trio_chat.store.key import KEY_SIZE, key_path
 
-__all__ = ["SCHEMA", "Database", "Durability", "explain", "open_reading", "open_writing"]
+__all__ = ["SCHEMA", "Database", "Durability", "explain", "open_reading", "open_writing", "rows_of"]
 
 T = TypeVar("T")
 
@@ -186,6 +186,21 @@ def explain(error: apsw.Error) -> StoreError:
             )
         case _:
             return StoreError(f"the log cannot be used: {error}")
+
+
+@contextlib.contextmanager
+def rows_of(
+    db: apsw.Connection, statement: str, *bindings: apsw.SQLiteValue
+) -> Iterator[Iterator[Any]]:
+    """Give the rows of a statement, which is over at the end of the block, all read or not.
+
+    Closing its cursor would end it too, but apsw-sqlite3mc 3.54 keeps a closed cursor for ever.
+    """
+    cursor = db.cursor()
+    try:
+        yield iter(cursor.execute(statement, bindings))
+    finally:
+        cursor.execute("")
 
 
 async def _connect(path: Path, flags: int) -> Database:

@@ -14,6 +14,7 @@ import attrs
 
 from trio_chat import names
 from trio_chat.errors import RoomExists, StoreError
+from trio_chat.store.database import rows_of
 from trio_chat.store.rows import Batch, Conflict, RoomRow
 from trio_chat.store.writer import Transaction
 
@@ -187,24 +188,22 @@ def _last(transaction: Transaction, room: int) -> int:
 @contextlib.contextmanager
 def _oldest(transaction: Transaction) -> Iterator[Iterator[tuple[int, int, int, float, int]]]:
     """Give the oldest batches with text, after the blank ones: id, room, last, time, length."""
-    with contextlib.closing(transaction.db.cursor()) as cursor:
-        rows = cursor.execute(
-            "SELECT batch.id, room, last, time, length(body)"
-            " FROM batch CROSS JOIN room ON room.id = batch.room"
-            " WHERE last > floor ORDER BY batch.id"
-        )
-        yield cast("Iterator[tuple[int, int, int, float, int]]", rows)
+    with rows_of(
+        transaction.db,
+        "SELECT batch.id, room, last, time, length(body)"
+        " FROM batch CROSS JOIN room ON room.id = batch.room"
+        " WHERE last > floor ORDER BY batch.id",
+    ) as rows:
+        yield rows
 
 
 def _margin(transaction: Transaction, newest: int) -> int:
     """Return the first of the blank rows that are to stay, up to `newest`."""
     size = 0
     first = newest
-    with contextlib.closing(transaction.db.cursor()) as cursor:
-        rows = cursor.execute(
-            "SELECT id, length(body) FROM batch WHERE id <= ? ORDER BY id DESC", (newest,)
-        )
-        for first, length in cast("Iterator[tuple[int, int]]", rows):  # noqa: B007
+    statement = "SELECT id, length(body) FROM batch WHERE id <= ? ORDER BY id DESC"
+    with rows_of(transaction.db, statement, newest) as rows:
+        for first, length in rows:  # noqa: B007
             size += min(length, _ROW_IN_PAGE)
             if size >= _MARGIN:
                 break

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import apsw
 
 from trio_chat import names
 from trio_chat.errors import StoreError
+from trio_chat.store.database import rows_of
 from trio_chat.store.rows import RoomRow, RoomState, RoomSummary, Slice, Value
 
 __all__ = [
@@ -36,19 +36,19 @@ SELECT room.name, room.mode, room.topic, coalesce(
 
 def find_room(key: names.Key, db: apsw.Connection) -> RoomRow | None:
     """Return the room with that key."""
-    with _rows(db, "SELECT id, name, mode, topic FROM room WHERE key = ?", key) as rows:
+    with rows_of(db, "SELECT id, name, mode, topic FROM room WHERE key = ?", key) as rows:
         return next((RoomRow(*row) for row in rows), None)
 
 
 def load_room(room: int, db: apsw.Connection) -> RoomState:
     """Return a room's state at one moment."""
     with _snapshot(db):
-        with _rows(db, f"{_SUMMARY}, room.floor FROM room WHERE room.id = ?", room) as rows:
+        with rows_of(db, f"{_SUMMARY}, room.floor FROM room WHERE room.id = ?", room) as rows:
             found = next(rows, None)
         if found is None:
             raise StoreError(f"there is no room {room}")
         _name, _mode, topic, seq, floor = found
-        with _rows(db, "SELECT device, n FROM counter WHERE room = ?", room) as rows:
+        with rows_of(db, "SELECT device, n FROM counter WHERE room = ?", room) as rows:
             return RoomState(first=floor + 1, seq=seq, counters=dict(rows), topic=topic)
 
 
@@ -63,7 +63,7 @@ def read_after(room: int, after: int, max_bytes: int, db: apsw.Connection) -> li
             coalesce((SELECT max(first) FROM batch WHERE room = ?1 AND first <= ?2), ?2))
         ORDER BY first
     """
-    with _rows(db, statement, room, after + 1) as rows:
+    with rows_of(db, statement, room, after + 1) as rows:
         for first, last, body in rows:
             skipped = max(after + 1 - first, 0)
             kept = body.split(b"\n", skipped)[skipped] if skipped else body
@@ -85,7 +85,7 @@ def read_before(
         WHERE room = ?1 AND first < ?2 AND first > (SELECT floor FROM room WHERE id = ?1)
         ORDER BY first DESC
     """
-    with _rows(db, statement, room, before) as rows:
+    with rows_of(db, statement, room, before) as rows:
         for first, body in rows:
             for line in reversed(body[:-1].split(b"\n")[: before - first]):
                 size += len(line)
@@ -100,7 +100,7 @@ def read_before(
 def list_rooms(after: str, limit: int, db: apsw.Connection) -> list[RoomSummary]:
     """Return rooms that are not two-person rooms, by key."""
     statement = f"{_SUMMARY} FROM room WHERE direct = 0 AND key > ? ORDER BY key LIMIT ?"
-    with _rows(db, statement, names.key(after), limit) as rows:
+    with rows_of(db, statement, names.key(after), limit) as rows:
         return [RoomSummary(*row) for row in rows]
 
 
@@ -110,22 +110,14 @@ def direct_rooms(user: names.Key, after: str, limit: int, db: apsw.Connection) -
         {_SUMMARY} FROM member JOIN room ON room.id = member.room
         WHERE member.user = ? AND member.key > ? ORDER BY member.key LIMIT ?
     """
-    with _rows(db, statement, user, names.key(after), limit) as rows:
+    with rows_of(db, statement, user, names.key(after), limit) as rows:
         return [RoomSummary(*row) for row in rows]
 
 
 def get(key: str, db: apsw.Connection) -> Value | None:
     """Return an entry of the directory."""
-    with _rows(db, "SELECT rev, data FROM directory WHERE key = ?", key) as rows:
+    with rows_of(db, "SELECT rev, data FROM directory WHERE key = ?", key) as rows:
         return next((Value(*row) for row in rows), None)
-
-
-@contextlib.contextmanager
-def _rows(
-    db: apsw.Connection, statement: str, *bindings: apsw.SQLiteValue
-) -> Iterator[Iterator[Any]]:
-    with contextlib.closing(db.cursor()) as cursor:
-        yield iter(cursor.execute(statement, bindings))
 
 
 @contextlib.contextmanager
