@@ -18,7 +18,7 @@ from pathlib import Path
 import report
 from scenarios import SCENARIOS
 
-WIDTH, LEFT, RIGHT = 860, 165, 75  # of the whole; of the names; of the numbers behind the bars
+WIDTH, LEFT, RIGHT = 860, 195, 75  # of the whole; of the names; of the numbers behind the bars
 BAR, GAP, HEAD, TOP = 15, 4, 26, 62
 SPACE = 16  # between two scenarios
 
