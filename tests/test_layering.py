@@ -24,6 +24,7 @@ FACES = ("", "server", "client", "pki")  # the packages themselves: what they ex
 RINGS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BOTTOM, BOTTOM),
     "mls": ("mls",),
+    "e2ee": (*BOTTOM, "mls!", "e2ee"),
     "protocol": (*BOTTOM, "protocol"),
     "chat": CORE,
     "tls": (*BOTTOM, "tls"),
@@ -43,8 +44,13 @@ NOT_IN_THE_CORE = {
     *("trio", "asyncio", "time", "datetime", "os", "random", "secrets", "socket", "ssl"),
     *("threading", "subprocess", "pathlib", "io", "tempfile", "logging"),
 }
-PURE = ("mls", *(part for part in CORE if part != "files"))
-RANDOM = {"mls": "secrets"}  # keys and nonces are made where they are used
+PURE_E2EE = {f"e2ee.{name}" for name in ("device", "identity", "trust", "policy", "payload")}
+PURE = ("mls", *(part for part in CORE if part != "files"), *PURE_E2EE)
+ALLOWED = {  # keys and nonces are made where they are used; certificates are read by date
+    "mls": {"secrets"},
+    "e2ee": {"secrets", "datetime"},
+}
+CLOCKS = {"now", "utcnow", "today"}
 ONE_SYSTEM_ONLY = {
     *("fcntl", "termios", "tty", "pty", "pwd", "grp", "resource", "curses", "readline", "syslog"),
     *("msvcrt", "winreg", "winsound", "_winapi", "ctypes.wintypes", "posix", "nt"),
@@ -111,7 +117,10 @@ def test_the_rings_forbid_what_they_should() -> None:
         ("server", "trio_chat.mls"),
         ("mls", "trio_chat.errors"),
         ("mls", "trio_chat.names"),
-        ("server", "trio_chat.e2ee.seal"),
+        ("mls", "trio_chat.e2ee.identity"),
+        ("e2ee", "trio_chat.mls.group"),
+        ("e2ee", "trio_chat.client"),
+        ("server", "trio_chat.e2ee.identity"),
         ("protocol", "trio_chat.tls"),
         ("chat", "trio_chat.store"),
         ("ui", "trio_chat.client.connection"),
@@ -127,13 +136,17 @@ def test_every_part_has_its_place_in_the_rings() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in MODULES if name_of(p).partition(".")[0] in PURE], ids=name_of
+    "path",
+    [p for p in MODULES if {name_of(p), name_of(p).partition(".")[0]} & {*PURE}],
+    ids=name_of,
 )
 def test_the_core_has_no_clock_no_files_no_randomness_and_no_trio(path: Path) -> None:
-    allowed = RANDOM.get(name_of(path).partition(".")[0])
-    for full in imported(parse(path)):
-        top = full.partition(".")[0]
-        assert top not in NOT_IN_THE_CORE or top == allowed, full
+    allowed = ALLOWED.get(name_of(path).partition(".")[0], set())
+    tree = parse(path)
+    for full in imported(tree):
+        assert full.partition(".")[0] not in NOT_IN_THE_CORE - allowed, full
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.Attribute) and node.attr in CLOCKS), node.attr
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if name_of(p).startswith("mls")], ids=name_of)

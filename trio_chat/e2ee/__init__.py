@@ -1,0 +1,11 @@
+"""End-to-end encryption: what a client adds to `mls` to talk in private with people.
+
+    device       device certificates: what one says, and their making
+    identity     who a leaf of a group is: the judging of its chain
+    trust        safety numbers, pins, short authentication strings
+    policy       who may do what in a room
+    payload      what is inside an encrypted message
+    store        the encrypted database of a client; `key` opens it
+
+All but the last are pure: no I/O, no clock. The server knows nothing of this.
+"""
