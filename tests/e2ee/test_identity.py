@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -39,6 +40,7 @@ from tests.e2ee.makers import (
 )
 from trio_chat.e2ee.device import (
     DEVICE_EXTENSION,
+    check_strength,
     device_subject,
     encode_extension,
     sign_certificate,
@@ -58,6 +60,7 @@ from trio_chat.mls import (
     Add,
     BasicCredential,
     CommitResult,
+    CryptoError,
     Group,
     KeyPackageBundle,
     ProtocolError,
@@ -396,6 +399,21 @@ def test_weak_keys_and_hashes_are_refused() -> None:
     with pytest.raises(ConfigError, match="too weak"):
         person.device()
     refused(forge(OURS.person("anna", key=ec.generate_private_key(ec.SECP256K1()))), "too weak")
+
+
+def test_a_weak_hash_in_a_signature_is_refused() -> None:
+    builder = build(name("anna"), ANNA.key.public_key(), OURS.certificate.subject)
+    signed = builder.sign(OURS.key, hashes.SHA224())
+    refused(forge(Person(signed, ANNA.key, ANNA.issuers)), "no longer good")
+
+
+def test_a_user_key_of_small_order_is_refused() -> None:
+    small = ed25519.Ed25519PublicKey.from_public_bytes(bytes([1]) + bytes(31))
+    builder = build(name("anna"), small, OURS.certificate.subject)
+    signed = sign_certificate(builder, OURS.key)
+    with pytest.raises(CryptoError, match="small order"):
+        check_strength(signed)
+    refused(forge(Person(signed, ANNA.key, ANNA.issuers)), "malformed")
 
 
 # Who takes the place of whom

@@ -34,6 +34,7 @@ from trio_chat.mls import (
     X509Credential,
     propose_to_join,
 )
+from trio_chat.names import Key, key
 
 CLOSED = RoomPolicy(name="ops", admins=("alice",))
 LOOSE = attrs.evolve(CLOSED, add=Who.MEMBERS, remove=Who.MEMBERS)
@@ -51,11 +52,19 @@ class Someone:
     device_id: bytes = b"1"
     admin: bool = False
 
+    @property
+    def key(self) -> Key:
+        return key(self.user)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        return frozenset({"admin"} if self.admin else ())
+
     def bundle(self, capabilities: Capabilities = CAPABILITIES) -> KeyPackageBundle:
         text = f"{self.user}/{self.device_id.decode()}/{'admin' * self.admin}"
         credential = X509Credential((Certificate(text.encode()),))
-        key = SUITES[1].generate_signature_key()
-        return KeyPackageBundle.create(credential, key, capabilities=capabilities)
+        signature_key = SUITES[1].generate_signature_key()
+        return KeyPackageBundle.create(credential, signature_key, capabilities=capabilities)
 
     @classmethod
     def of(cls, leaf: LeafNode) -> Someone:
@@ -149,6 +158,15 @@ def test_own_devices_may_always_be_added_and_removed(policy: RoomPolicy) -> None
     bob, *_ = room(policy, BOB, Someone("bob", b"2"), ALICE)
     judge_commit(bob, add(Someone("bob", b"3")))
     judge_commit(bob, Remove(1))
+
+
+def test_however_a_name_is_spelled_it_is_the_same_person() -> None:
+    alice, *_ = room(CLOSED, Someone("Alice"), Someone("BOB"), Someone("bob", b"2"))
+    judge_commit(alice, add(CAROL))
+    with pytest.raises(NotAllowed, match="a device of bob"):
+        judge_commit(alice, add(BOB))
+    bob = room(CLOSED, BOB, Someone("BOB", b"2"))[0]
+    judge_commit(bob, Remove(1), add(Someone("Bob", b"3")))
 
 
 def test_people_the_policy_names_may_be_added_by_all_but_not_removed() -> None:

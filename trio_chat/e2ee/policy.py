@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal, NoReturn, Protocol
 import attrs
 import msgspec
 
+from trio_chat.identity import ADMIN
 from trio_chat.mls import (
     Add,
     Capabilities,
@@ -40,6 +41,7 @@ from trio_chat.mls import (
     RequiredCapabilities,
     Update,
 )
+from trio_chat.names import Key
 
 __all__ = [
     "CAPABILITIES",
@@ -81,15 +83,19 @@ class Occupant(Protocol):
 
     @property
     def user(self) -> str:
-        """The user's name, one spelling for one person."""
+        """The user's name, for people to read."""
+
+    @property
+    def key(self) -> Key:
+        """The same, folded: who has the same one is the same."""
 
     @property
     def device_id(self) -> bytes:
         """Which of the user's devices."""
 
     @property
-    def admin(self) -> bool:
-        """Whether the user's certificate has the admin role."""
+    def roles(self) -> frozenset[str]:
+        """What the user's certificate says of them, as `trio_chat.identity` names it."""
 
 
 class Who(enum.IntEnum):
@@ -114,8 +120,8 @@ class RoomPolicy:
 
     Attributes:
         name: The room's.
-        admins: The users who are admins, sorted, each once. In an open room none: there the
-            holders of certificates with the admin role are.
+        admins: The keys of the users who are admins, sorted, each once. In an open room none:
+            there the holders of certificates with the admin role are.
         add, remove: Who may.
         open: Whether whoever can reach the room may join by an external commit.
         retention: Seconds that members keep what was said, or None for ever.
@@ -187,7 +193,7 @@ class RoomPolicy:
 
     def is_admin(self, who: Occupant) -> bool:
         """Return whether somebody is an admin of the room."""
-        return who.admin if self.open else who.user in self.admins
+        return ADMIN in who.roles if self.open else who.key in self.admins
 
     def allows(self, who: Who, actor: Occupant) -> bool:
         """Return whether `actor` is among those whom `add` or `remove` names."""
@@ -234,18 +240,18 @@ def check_occupants(occupants: Mapping[int, Occupant], whose: str) -> None:
     """
     seen: set[tuple[str, bytes]] = set()
     for one in occupants.values():
-        if (one.user, one.device_id) in seen:
+        if (one.key, one.device_id) in seen:
             _refuse(whose, f"added a device of {one.user} that is there already")
-        seen.add((one.user, one.device_id))
+        seen.add((one.key, one.device_id))
 
 
 def _check_external(
     policy: RoomPolicy, change: Change, before: Mapping[int, Occupant], joiner: Occupant
 ) -> None:
     for index in change.removed:
-        if before[index].user != joiner.user:
+        if before[index].key != joiner.key:
             _refuse(joiner.user, f"removed {before[index].user} by joining")
-    if not policy.open and all(one.user != joiner.user for one in before.values()):
+    if not policy.open and all(one.key != joiner.key for one in before.values()):
         _refuse(joiner.user, "joined uninvited")
 
 
@@ -264,12 +270,12 @@ def _check_proposals(
         match proposed.proposal:
             case Add():
                 who = after[next(added)]
-                at_home = who.user == actor.user or who.user in policy.admins
+                at_home = who.key == actor.key or who.key in policy.admins
                 if not (at_home or policy.allows(policy.add, actor)):
                     _refuse(actor.user, f"added {who.user}")
             case Remove(removed=index):
                 who = before[index]
-                free = who.user == actor.user or index in void
+                free = who.key == actor.key or index in void
                 if not (free or policy.allows(policy.remove, actor)):
                     _refuse(actor.user, f"removed {who.user}")
             case GroupContextExtensions(extensions=extensions):
