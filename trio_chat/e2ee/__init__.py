@@ -5,7 +5,6 @@
     trust        safety numbers, pins, short authentication strings
     policy       who may do what in a room
     payload      what is inside an encrypted message
-    store        the encrypted database of a client; `key` opens it
 
-All but the last are pure: no I/O, no clock. The server knows nothing of this.
+All are pure: no I/O, no clock. The server knows nothing of this, and so far no client does either.
 """
