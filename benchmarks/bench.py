@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run chat servers side by side under loadgen; print medians and ratios.
 
-    python benchmarks/bench.py                     limit, durable, inspircd, trio-chat
+    python benchmarks/bench.py                     limit (2), inspircd, trio-chat (2)
     python benchmarks/bench.py --quick             a minute, to see that all works
     python benchmarks/bench.py --only trio-chat,durable --scen E --reps 5
     python benchmarks/bench.py --report benchmarks/out/results-TIME.jsonl --markdown -
@@ -37,7 +37,7 @@ import report
 from scenarios import DEFAULT_SCENARIOS, QUICK_SCENARIOS, SCENARIOS
 
 HERE = Path(__file__).resolve().parent
-DEFAULT_SERVERS = ("limit", "durable", "inspircd", "trio-chat")
+DEFAULT_SERVERS = ("limit", "limit-long", "inspircd", "trio-chat", "trio-chat-process")
 USUAL_BASES = ("inspircd", "limit")
 STARTING = {"port", "plain", "work", "conf", "per_room"}  # placeholders filled at each start
 

@@ -33,6 +33,12 @@ class TappedContext(ssl.SSLContext):
     tapped: tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]
     """The newest connection: its TLS object, what comes in, what goes out."""
 
+    chunk: memoryview
+    """What the kernel has for one connection, filled and emptied without waiting in between.
+
+    64 KiB are read at once, for fairness; one for a server, as servers may run in threads.
+    """
+
     def wrap_bio(
         self,
         incoming: ssl.MemoryBIO,
@@ -60,6 +66,7 @@ def server_context(
         ConfigError: a file is missing, unreadable, or does not fit the others.
     """
     context = TappedContext(ssl.PROTOCOL_TLS_SERVER)
+    context.chunk = memoryview(bytearray(65_536))
     _set_up(context, cert, key, passphrase)
     context.num_tickets = 0
     context.verify_mode = ssl.CERT_REQUIRED

@@ -23,16 +23,13 @@ from trio_chat.tls import TappedContext
 
 __all__ = ["Slots", "Wire", "cut"]
 
-CHUNK = 65_536  # bytes taken from the kernel at once, for fairness
+CHUNK = 65_536  # bytes read at once from who is about to be closed
 # Bytes encrypted at once, in what is pushed to many and in what is said to one: OpenSSL's
 # buffer keeps the largest size it ever had, and most of those who are told much say little.
 RECORD = 16_384
 SAID = 2048
 IOV_MAX = 1024  # parts that the kernel takes at once
 UNREAD = 65_536  # bytes of TLS's own answers kept for a peer that asks on and does not read
-
-# Filled and emptied without waiting in between: one server in one thread.
-_chunk = memoryview(bytearray(CHUNK))
 
 
 class Slots(Protocol):
@@ -59,6 +56,7 @@ class Wire(trio.abc.Stream):
     """
 
     __slots__ = (
+        "_chunk",
         "_end",
         "_in_slot",
         "_incoming",
@@ -82,6 +80,7 @@ class Wire(trio.abc.Stream):
         self._sock = sock
         self._send = sock.send
         self._receive_into = sock.recv_into
+        self._chunk = context.chunk
         self._slots = slots
         self._in_slot = False
         self._tail = b""
@@ -211,13 +210,13 @@ class Wire(trio.abc.Stream):
                 raise trio.BrokenResourceError
             await wait_readable(self._sock)
             try:
-                size = self._receive_into(_chunk)
+                size = self._receive_into(self._chunk)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise trio.BrokenResourceError from error
             if size:
-                self._incoming.write(_chunk[:size])
+                self._incoming.write(self._chunk[:size])
             else:
                 self._end = ssl.SSLEOFError()
         return data

@@ -284,13 +284,18 @@ def transcript_hashes(case: Case) -> None:
     same(interim, case["interim_transcript_hash_after"], "the interim transcript hash")
 
 
-def welcome(case: Case) -> None:
+def invitation_of(case: Case) -> tuple[CipherSuite, KeyPackage, Welcome]:
     suite = suite_of(case)
     package = decode_message(unhex(case["key_package"]))
     message = decode_message(unhex(case["welcome"]))
     assert isinstance(package, KeyPackage)
     assert isinstance(message, Welcome)
     check_key_package(suite, package)
+    return suite, package, message
+
+
+def welcome(case: Case) -> None:
+    suite, package, message = invitation_of(case)
     private = unhex(case["init_priv"])
     same(suite.kem.public_key(private), package.init_key.hex(), "the init key")
     bundle = object.__new__(KeyPackageBundle)  # its other private keys are not known
@@ -454,12 +459,7 @@ def deserialization(case: Case) -> None:
 
 
 def passive_client(case: Case) -> None:
-    suite = suite_of(case)
-    package = decode_message(unhex(case["key_package"]))
-    message = decode_message(unhex(case["welcome"]))
-    assert isinstance(package, KeyPackage)
-    assert isinstance(message, Welcome)
-    check_key_package(suite, package)
+    suite, package, message = invitation_of(case)
     bundle = KeyPackageBundle(
         suite,
         package,
