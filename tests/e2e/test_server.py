@@ -110,6 +110,7 @@ async def test_pki_revoke_ends_a_live_connection_within_a_second(
     mallory = await dial(running, "mallory", of=own_people)
     (frame,) = await mallory.rest()
     assert (frame["type"], frame["code"]) == ("error", "revoked")
+    await alice.expect("crl-changed")
     await alice.until("left", count=1)
     await alice.quiet()
 
