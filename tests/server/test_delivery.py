@@ -233,6 +233,11 @@ async def test_one_batch_holds_what_is_before_a_commit_the_commit_and_what_is_af
     assert lines == [(2, 2, 1), (3, 3, 1), (4, 4, 2)]
     assert (found[3]["code"], found[3]["n"], found[3]["epoch"]) == ("stale", 4, 2)
     assert sizes == [(2, 4)]
+    # Who is told to read on to a number has been given it.
+    line = b'{"type":"send","room":"vault","n":%d,"epoch":%d,"kind":"message","body":""}\n'
+    await alice.write(line % (5, 2) + line % (6, 1))
+    await alice.expect("message", seq=5)
+    await alice.expect("error", code="stale", n=6, seq=5)
 
 
 # --- Welcomes, infos ---------------------------------------------------------------------

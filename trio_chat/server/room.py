@@ -143,8 +143,8 @@ class Room:
         now = time.time()
         draft = self.ledger.draft(entries, now)
         batch = draft.batch
-        # Those who lost against a commit must not hear of it before it is in the log.
-        later = batch is not None and bool(batch.commits)
+        # Who is told to read on must find in the log what it is to read.
+        later = batch is not None and any(isinstance(why, Stale) for _, why in draft.refused)
         if not later:
             _refuse(draft.refused)
         if batch is None:
@@ -159,7 +159,7 @@ class Room:
                     body=batch.body,
                     counters=batch.counters,
                     topic=batch.topic,
-                    turns=_turns(self.ledger.epoch, batch) if later else None,
+                    turns=_turns(self.ledger.epoch, batch) if batch.commits else None,
                 )
             )
         except StoreError as error:
