@@ -18,6 +18,7 @@ from tests.daemon import StartDaemon
 from tests.peer import PART, Connect, Frame, Peer
 from trio_chat.chat.epochs import Commit
 from trio_chat.errors import StoreError
+from trio_chat.names import key
 from trio_chat.server import Server
 from trio_chat.server.uploads import LIFE
 from trio_chat.store import BLOBS, Store
@@ -491,6 +492,50 @@ async def test_what_a_commit_has_taken_is_not_in_memory_any_more(
     # One that lost keeps its blob until another is put.
     assert (await commit(alice, 1))["code"] == "stale"
     assert len(server.uploads) == 1
+
+
+async def test_a_commit_that_never_reaches_its_room_leaves_nothing_in_memory(
+    run_server: Serve, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await run_server(ROOM, mode="encrypted", room_queue=1)
+    alice, bob = await enter(server, "alice", ROOM), await enter(server, "bob", ROOM)
+    await alice.begin(ROOM)
+    await bob.until("message", seq=1)
+    tree = await alice.put(ROOM, b"a tree")
+    (connection,) = server.people[key("alice")]
+    room = server.rooms.active(ROOM)
+    assert room is not None
+    reached, write = trio.Event(), trio.Event()
+    append = Store.append
+
+    async def wait(store: Store, batch: Any) -> Any:
+        reached.set()
+        await write.wait()
+        return await append(store, batch)
+
+    monkeypatch.setattr(Store, "append", wait)
+    await bob.seal(ROOM, "message", 1)
+    await reached.wait()
+    await bob.seal(ROOM, "message", 1)  # fills the inbox
+    while not room.inbox.statistics().current_buffer_used:
+        await trio.lowlevel.checkpoint()
+    await alice.seal(ROOM, "commit", 1, info=INFO, tree=tree)
+    while not room.inbox.statistics().tasks_waiting_send:
+        await trio.lowlevel.checkpoint()
+    connection.end("enough")
+    await alice.rest()
+    assert (server.uploads.size, len(server.uploads)) == (0, 0)
+    write.set()
+    await bob.until("message", seq=3)
+    assert (await bob.join(ROOM))["epoch"] == 1
+
+
+async def test_a_commit_lets_in_so_many(server: Server, enter: Connect) -> None:
+    alice = await enter(server, "alice", ROOM)
+    await alice.begin(ROOM)
+    welcomes = [{"to": [f"d{number}" for number in range(501)], "body": ""}] * 2
+    assert (await commit(alice, 1, welcomes=welcomes))["code"] == "too-many"
+    assert (await commit(alice, 1, welcomes=welcomes[:1]))["seq"] == 2
 
 
 async def test_a_blob_that_nobody_goes_on_with_is_forgotten(
