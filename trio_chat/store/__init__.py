@@ -4,9 +4,14 @@ store.py        the interface: `open_store`, `Store`
 operations.py   what can be written        queries.py   what can be read
 writer.py       group commit               rows.py      the values
 database.py     opening, settings, tables  key.py       the key file
+audit.py        the audit log              backup.py    a copy of a database in use
+inspection.py   is a database sound?
 """
 
+from trio_chat.store.audit import AuditChain, AuditEntry, AuditRow
+from trio_chat.store.backup import back_up
 from trio_chat.store.database import Durability
+from trio_chat.store.inspection import Inspection, inspect_database
 from trio_chat.store.key import key_path, load_or_make_key
 from trio_chat.store.rows import (
     Batch,
@@ -21,9 +26,13 @@ from trio_chat.store.rows import (
 from trio_chat.store.store import Store, open_store
 
 __all__ = [
+    "AuditChain",
+    "AuditEntry",
+    "AuditRow",
     "Batch",
     "Conflict",
     "Durability",
+    "Inspection",
     "RoomRow",
     "RoomState",
     "RoomSummary",
@@ -31,6 +40,8 @@ __all__ = [
     "Statistics",
     "Store",
     "Value",
+    "back_up",
+    "inspect_database",
     "key_path",
     "load_or_make_key",
     "open_store",

@@ -26,7 +26,16 @@ from trio_chat.errors import ConfigError, StoreError
 from trio_chat.files import create_private, lock
 from trio_chat.store.key import KEY_SIZE, key_path
 
-__all__ = ["SCHEMA", "Database", "Durability", "explain", "open_reading", "open_writing", "rows_of"]
+__all__ = [
+    "SCHEMA",
+    "Database",
+    "Durability",
+    "explain",
+    "open_reading",
+    "open_writing",
+    "rows_of",
+    "unlock",
+]
 
 T = TypeVar("T")
 
@@ -160,7 +169,7 @@ async def open_reading(path: Path, *, key: bytes | None) -> AsyncIterator[Databa
         database = await _connect(path, apsw.SQLITE_OPEN_READONLY)
     try:
         with trio.CancelScope(shield=True):
-            await _asked(path, database, functools.partial(_unlock, key))
+            await _asked(path, database, functools.partial(unlock, key))
         yield database
     finally:
         await database.aclose()
@@ -252,7 +261,7 @@ def _prepare_file(path: Path) -> None:
 
 def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Connection) -> str:
     """Set a writing connection up, make the tables if need be, and return the log's id."""
-    _unlock(key, db)
+    unlock(key, db)
     new = _is_empty(db)
     if not new:
         _check_ours(path, db)
@@ -292,7 +301,7 @@ def _lay_out(db: apsw.Connection) -> None:
         db.pragma("cache_size", -_CACHE)
 
 
-def _unlock(key: bytes | None, db: apsw.Connection) -> None:
+def unlock(key: bytes | None, db: apsw.Connection) -> None:
     """Give the connection its key and what both kinds of connection need."""
     if key is not None:
         if len(key) != KEY_SIZE:
