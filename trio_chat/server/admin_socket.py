@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 import trio
 
-from trio_chat.errors import BadFrame, ChatError, ConfigError, Forbidden, WrongProtocol
+from trio_chat.errors import BadFrame, ChatError, Forbidden, WrongProtocol
 from trio_chat.files import lock, socket_address
 from trio_chat.protocol.lines import LineBuffer
 from trio_chat.server.desk import Desk
@@ -43,34 +43,35 @@ log = logging.getLogger("trio_chat.server")
 def open_admin_socket(path: Path) -> Iterator[socket.socket | None]:
     """Listen at `path`, which only we can open; None where that cannot be.
 
-    A server does without rather than not start. What a dead server left is replaced; the
-    lock beside it tells whether it is dead, and is dropped by the system when it dies.
-
-    Raises:
-        ConfigError: a live server has it, or something that is no socket is there.
+    A server does without rather than not start, and the log says so. What a dead server left
+    is replaced, that of a live one never: the lock beside it tells which, and is dropped by
+    the system with whoever has it.
     """
-    if not hasattr(socket, "AF_UNIX"):
-        log.info("no %s: this system has no unix sockets for Python", path.name)
-        yield None
-        return
     with contextlib.ExitStack() as stack:
         try:
             sock = stack.enter_context(_listening(path))
+        except _Impossible as error:
+            log.warning("this server runs without `trio-chat admin`: %s", error)
+            sock = None
         except OSError as error:
-            log.warning("no `trio-chat admin`: cannot listen at %s: %s", path, error.strerror)
+            why = f"cannot listen at {path}: {error.strerror}"
+            log.warning("this server runs without `trio-chat admin`: %s", why)
             sock = None
         yield sock
 
 
+class _Impossible(Exception):
+    """There can be no socket, for the reason given."""
+
+
 @contextlib.contextmanager
 def _listening(path: Path) -> Iterator[socket.socket]:
+    if not hasattr(socket, "AF_UNIX"):
+        raise _Impossible("this system has no unix sockets for Python")
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not lock(descriptor, wait=False):
-            raise ConfigError(
-                f"a server runs here already and listens at {path}",
-                hint="end that one, or keep this one's files in another folder, with --ca",
-            )
+            raise _Impossible(f"another server listens at {path}")
         _clear(path)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.bind(socket_address(path))
@@ -92,7 +93,7 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found):
-        raise ConfigError(f"{path} is there and is no socket", hint="move it away")
+        raise _Impossible(f"{path} is there and is no socket")
     path.unlink()
 
 
