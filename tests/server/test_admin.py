@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -191,6 +192,25 @@ async def test_what_failed_is_written_down_as_failed(
     ]
     found = await do(where, "verify-audit")
     assert (found["entries"], found["problem"], found["unfinished"]) == (2, None, [])
+
+
+async def test_what_was_called_off_is_written_down_as_that(
+    server: Server, office: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = office(server)
+
+    async def for_ever(*_: object) -> Done:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setitem(desk.HANDLERS, orders.Announce, for_ever)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(do, where, "announce", text="hi"))
+        while not await entries(where):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    begun, ended = await entries(where)
+    assert (ended["of"], ended["outcome"]) == (begun["n"], "failed: called off before its end")
 
 
 async def test_questions_are_not_written_down(server: Server, office: Callable[..., Desk]) -> None:

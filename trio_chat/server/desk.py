@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from trio_chat.errors import ChatError, StoreError
 from trio_chat.server import measures, orders, reports
@@ -23,8 +24,6 @@ from trio_chat.store import AuditEntry
 from trio_chat.text import safe
 
 if TYPE_CHECKING:
-    import trio
-
     from trio_chat.server.server import Server
 
 __all__ = ["HANDLERS", "Desk", "Tools"]
@@ -32,6 +31,7 @@ __all__ = ["HANDLERS", "Desk", "Tools"]
 log = logging.getLogger("trio_chat.server")
 
 _OUTCOME = 500  # characters of an error's text that are written down
+_PATIENCE = 5.0  # s for an outcome to be written down when everything else is cancelled
 
 
 @attrs.frozen
@@ -84,6 +84,9 @@ class Desk:
         except ChatError as error:
             await self._write_outcome(actor, order, f"failed: {error}", n)
             raise
+        except trio.Cancelled:
+            await self._write_outcome(actor, order, "failed: called off before its end", n)
+            raise
         await self._write_outcome(
             actor, order, f"done: {done.outcome}" if done.outcome else "done", n
         )
@@ -93,7 +96,9 @@ class Desk:
         """Write down how it went. If that fails it is done all the same, and the log has it."""
         log.info("%s, audit entry %d, %s: %s", actor, n, order.name, safe(outcome))
         try:
-            await self._write_down(actor, order, outcome[:_OUTCOME], n)
+            # Whoever asked may be gone, by this very order: it is written down all the same.
+            with trio.CancelScope(shield=True), trio.move_on_after(_PATIENCE):
+                await self._write_down(actor, order, outcome[:_OUTCOME], n)
         except StoreError as error:
             log.error("the outcome of audit entry %d cannot be written down: %s", n, error)
 
