@@ -23,6 +23,7 @@ from trio_chat.store.database import open_reading, unlock
 __all__ = ["back_up"]
 
 _STEP = 256  # pages copied at once: a megabyte
+_SYNC = 8  # steps until they are brought to the disk: all at the end would hold others up
 _LOOK = 100_000  # of SQLite's instructions, between looks whether the check is still wanted
 _PLAIN = b"SQLite format 3\0"  # how a database begins that is not encrypted
 
@@ -78,6 +79,7 @@ class _Copy:
     key: bytes | None
     _into: apsw.Connection | None = None
     _backup: apsw.Backup | None = None
+    _steps: int = 0
 
     def open(self, source: apsw.Connection) -> None:
         # One transaction for the whole copy: with one a step, each change would restart it.
@@ -96,7 +98,11 @@ class _Copy:
         assert self._backup is not None
         assert self._into is not None
         with self._told():
-            if not self._backup.step(_STEP):
+            done = self._backup.step(_STEP)
+            self._steps += 1
+            if self._steps % _SYNC == 0:
+                _sync(self.path)
+            if not done:
                 return False
             self._backup.finish()
             self._backup = None
@@ -145,9 +151,7 @@ def _go_on() -> bool:
 
 def _finish(target: Path, temporary: Path) -> int:
     """Get the copy to the disk, and give it its name unless that was taken meanwhile."""
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-        size = os.fstat(file.fileno()).st_size
+    size = _sync(temporary)
     try:
         os.link(temporary, target)
     except FileExistsError:
@@ -159,6 +163,13 @@ def _finish(target: Path, temporary: Path) -> int:
             raise _there(target) from None
         temporary.replace(target)
     return size
+
+
+def _sync(path: Path) -> int:
+    """Bring a file to the disk, and return its size."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
 
 
 def _there(target: Path) -> ConfigError:
