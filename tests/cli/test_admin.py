@@ -290,6 +290,7 @@ async def test_what_was_revoked_is_told_in_words_if_it_is_nothing(
 async def test_without_the_ca_s_key_it_says_what_to_do_instead(
     running: Daemon, admin: Admin, own_people: People
 ) -> None:
+    own_people.certificate("alice")
     (own_people.folder / "ca.key").rename(own_people.folder / "away")
     told = await admin("revoke", "alice")
     assert told.status == 1
@@ -303,6 +304,7 @@ async def test_with_a_passphrase_it_says_what_to_do_instead(
     ca = tmp_path / "locked" / "ca.crt"
     authority = Authority.create(ca, passphrase=b"open")
     authority.issue_server(["localhost"])
+    authority.issue_client("alice")
     await daemon(ca=ca)
     told = await admin("revoke", "alice", ca=ca)
     assert told.status == 1
