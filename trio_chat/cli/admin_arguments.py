@@ -9,6 +9,13 @@ from trio_chat.cli.help import Formatter, arguments
 
 __all__ = ["add_arguments"]
 
+_WORDS = {
+    "kick": "USER[/DEVICE] ",
+    "announce": "TEXT ",
+    "revoke": "WHAT ",
+    "backup": "PATH ",
+    "audit": "[verify] ",
+}
 _EXAMPLES = {
     "status": """\
   trio-chat admin status --watch
@@ -114,6 +121,7 @@ def _command(
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"examples:\n{_EXAMPLES[name]}",
+        usage=f"trio-chat admin {name} {_WORDS.get(name, '')}[OPTION ...]",
         formatter_class=Formatter,
         add_help=False,
         allow_abbrev=False,
