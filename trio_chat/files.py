@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shlex
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from trio_chat.errors import ConfigError
 
-__all__ = ["create_private", "lock", "read_private", "replace_file"]
+__all__ = ["create_private", "lock", "read_private", "replace_file", "socket_address"]
+
+_LONGEST_ADDRESS = 100  # bytes, somewhat less than any system has room for
 
 
 def create_private(path: Path, data: bytes) -> None:
@@ -93,6 +96,18 @@ def lock(descriptor: int, *, wait: bool) -> bool:
             raise
         return False
     return True
+
+
+def socket_address(path: Path) -> str:
+    """Return the path of a unix socket in a form that is short enough for the system.
+
+    Raises:
+        OSError: there is none.
+    """
+    for form in (os.fspath(path), os.path.relpath(path)):
+        if len(os.fsencode(form)) <= _LONGEST_ADDRESS:
+            return form
+    raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,16 @@ import pytest
 from trio_chat.cli.main import SUBCOMMANDS, main
 
 PKI = ("init", "issue", "sign", "renew", "revoke", "crl", "list", "show")
-COMMANDS = [[], *([name] for name in SUBCOMMANDS), *(["pki", name] for name in PKI)]
+ADMIN = (
+    *("status", "tree", "rooms", "users", "kick", "announce", "drain", "reload", "revoke"),
+    *("backup", "check", "audit"),
+)
+COMMANDS = [
+    [],
+    *([name] for name in SUBCOMMANDS),
+    *(["pki", name] for name in PKI),
+    *(["admin", name] for name in ADMIN),
+]
 HEAVY = ("trio", "cryptography", "apsw", "prompt_toolkit", "msgspec", "asyncio")
 
 

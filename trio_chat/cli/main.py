@@ -21,7 +21,7 @@ from trio_chat.text import safe
 
 __all__ = ["SUBCOMMANDS", "build_parser", "main"]
 
-SUBCOMMANDS = ("serve", "join", "send", "pki", "demo")
+SUBCOMMANDS = ("serve", "join", "send", "pki", "admin", "demo")
 
 _EPILOG = """\
 examples:
@@ -63,7 +63,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; return its exit status: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    """Run the program; return its exit status.
+
+    0 done, 1 failed, 2 usage, 69 no server, 77 not permitted, 130 interrupted.
+    """
     _open_streams()
     options = build_parser().parse_args(argv)
     try:
@@ -73,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         _complain(error)
-        return 1
+        return getattr(error, "exit_status", 1)
     except BrokenPipeError:
         # Whoever read our output has left: say no more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import trio
 
     from trio_chat.pki import FirstStart
-    from trio_chat.server import Server, ServerConfig
+    from trio_chat.server import Desk, Server, ServerConfig
 
 __all__ = ["EPILOG", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -99,21 +99,30 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None) -> None:
+    from functools import partial
+
     import trio
 
+    from trio_chat.cli.admin_client import socket_of
+    from trio_chat.cli.revoking import revoke
     from trio_chat.cli.upkeep import keep_up
+    from trio_chat.server import Desk, Tools, open_admin_socket, serve_admin
 
     config = configure()
+    tools = Tools(configure, partial(revoke, config.ca))
     had_terminal = sys.stderr.isatty()  # asked now: it may be closed at any time
     # Before anything is begun: what is sent while it starts is heeded once it runs.
     with trio.open_signal_receiver(*_signals()) as signals:
         async with trio.open_nursery() as nursery:
             helpers = trio.CancelScope()
             server: Server = await nursery.start(_until_done, config, helpers)
-            _announce(server, first)
-            with helpers:
+            with helpers, open_admin_socket(socket_of(config.ca)) as admins:
+                _announce(server, first)
                 async with trio.open_nursery() as beside:
-                    beside.start_soon(_heed_signals, signals, server, configure, had_terminal)
+                    desk = Desk(server, tools, beside)
+                    beside.start_soon(_heed_signals, signals, desk, had_terminal)
+                    if admins is not None:
+                        beside.start_soon(serve_admin, desk, admins)
                     beside.start_soon(keep_up, config.ca, config.cert)
 
 
@@ -137,17 +146,13 @@ def _signals() -> list[signal.Signals]:
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
-async def _heed_signals(
-    signals: AsyncIterator[int],
-    server: Server,
-    configure: Callable[[], ServerConfig],
-    had_terminal: bool,
-) -> None:
+async def _heed_signals(signals: AsyncIterator[int], desk: Desk, had_terminal: bool) -> None:
     import logging
     import signal
 
-    from trio_chat.server import task_tree
+    from trio_chat.server import Reload, task_tree
 
+    server = desk.server
     log = logging.getLogger("trio_chat.server")
     async for number in signals:
         match signal.Signals(number).name:
@@ -158,7 +163,7 @@ async def _heed_signals(
                 server.drain()  # the terminal that it ran in has been closed
             case "SIGHUP":
                 try:
-                    await server.reload(configure())
+                    await desk.do("signal HUP", Reload())
                 except (ConfigError, StoreError) as error:
                     log.error("not reloaded, everything stays as it was: %s", error)
                 else:

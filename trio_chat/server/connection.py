@@ -60,6 +60,7 @@ class Connection(Outlet):
     Attributes:
         address: Where it comes from, without the port.
         identity, device: Who it is, once it has said `hello`.
+        since: Trio's clock when it was accepted.
         heard: Trio's clock when something that came from it was last taken.
         pinged: Trio's clock when it was asked for a sign of life, until that has come.
         busy: Is something that it said being handled, or held back by its limit?
@@ -85,6 +86,7 @@ class Connection(Outlet):
         "nick",
         "noticed",
         "pinged",
+        "since",
         "upload",
         "welcomed",
     )
@@ -101,7 +103,7 @@ class Connection(Outlet):
         self.nick: str | None = None
         self.away: str | None = None
         self.noticed: frozenset[str] = NOTHING  # two-person rooms it was told of and not in yet
-        self.heard = trio.current_time()
+        self.since = self.heard = trio.current_time()
         self.pinged: float | None = None
         self.busy = False
         self.welcomed = False

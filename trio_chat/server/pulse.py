@@ -16,6 +16,7 @@ from trio_chat.errors import StoreError
 from trio_chat.limits import Limits
 from trio_chat.protocol.frames import Ping
 from trio_chat.server.room import FAIRNESS
+from trio_chat.store import AuditEntry
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -86,6 +87,7 @@ async def watch_revocations(server: Server) -> None:
         before = server.revocations.text
         if server.revocations.refresh():
             server.end_revoked()
+            await _write_down_revoked(server)
         if server.revocations.text != before:
             await server.tell_of_list()
         problem = server.revocations.problem(time.time())
@@ -96,6 +98,22 @@ async def watch_revocations(server: Server) -> None:
             else:
                 log.error("revocation list %s: %s; nobody new is let in", path, problem)
         await _remember_list(server)
+
+
+async def _write_down_revoked(server: Server) -> None:
+    """Put into the audit log that somebody else has changed the list, `pki revoke` say."""
+    serials = ", ".join(f"0x{serial:X}" for serial in server.revocations.added[:20])
+    entry = AuditEntry(
+        time=round(time.time(), 3),
+        actor="revocation list",
+        action="revoke",
+        target=serials,
+        outcome=f"done: {len(server.revocations.added)} certificates",
+    )
+    try:
+        await server.store.add_audit(entry)
+    except StoreError as error:
+        log.error("cannot write down what was revoked: %s", error)
 
 
 async def _remember_list(server: Server) -> None:

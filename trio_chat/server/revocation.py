@@ -48,6 +48,7 @@ class Revocations:
     _problem: str | None = attrs.field(default=None, init=False)
     _stamp: tuple[int, int, int] | None = attrs.field(default=None, init=False)
     seen: bool = attrs.field(default=False, init=False)
+    added: list[int] = attrs.field(factory=list, init=False)  # serials, by the last change
 
     def load(self, *, seen: bool) -> None:
         """Read the list for the first time; `seen` says whether one was ever there.
@@ -84,9 +85,9 @@ class Revocations:
             self._problem = str(error)
             return False
         self._problem = None
-        grown = not found.revoked <= self._list.revoked
+        self.added = sorted(serial for _, serial in found.revoked - self._list.revoked)
         self._list = found
-        return grown
+        return bool(self.added)
 
     def problem(self, now: float) -> str | None:
         """Return why nobody new can be let in at `now`, seconds since 1970, or None."""

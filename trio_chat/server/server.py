@@ -112,6 +112,11 @@ class Server:
         """The port it listens on."""
         return self.addresses[0][1]
 
+    @property
+    def draining(self) -> bool:
+        """Has it been told to stop?"""
+        return self._draining
+
     def statistics(self) -> Statistics:
         """Count what there is."""
         return Statistics(

@@ -6,10 +6,15 @@ delivery.py     what lies beside a log     keypackages.py   what devices leave f
 writer.py       group commit               rows.py      the values
 database.py     opening, settings          schema.py    the tables
 key.py          the key file
+audit.py        the audit log              backup.py    a copy of a database in use
+inspection.py   is a database sound?
 """
 
+from trio_chat.store.audit import AuditChain, AuditEntry, AuditRow
+from trio_chat.store.backup import back_up
 from trio_chat.store.database import Durability
 from trio_chat.store.delivery import BLOBS, PART
+from trio_chat.store.inspection import Inspection, inspect_database
 from trio_chat.store.key import key_path, load_or_make_key
 from trio_chat.store.rows import (
     Batch,
@@ -30,10 +35,14 @@ from trio_chat.store.store import Store, open_store
 __all__ = [
     "BLOBS",
     "PART",
+    "AuditChain",
+    "AuditEntry",
+    "AuditRow",
     "Batch",
     "Conflict",
     "Durability",
     "GroupInfo",
+    "Inspection",
     "KeyPackage",
     "RoomRow",
     "RoomState",
@@ -44,6 +53,8 @@ __all__ = [
     "Turns",
     "Value",
     "Welcome",
+    "back_up",
+    "inspect_database",
     "key_path",
     "load_or_make_key",
     "open_store",

@@ -27,7 +27,15 @@ from trio_chat.files import create_private, lock
 from trio_chat.store.key import KEY_SIZE, key_path
 from trio_chat.store.schema import SCHEMA, TABLES, migrate
 
-__all__ = ["Database", "Durability", "explain", "open_reading", "open_writing", "rows_of"]
+__all__ = [
+    "Database",
+    "Durability",
+    "explain",
+    "open_reading",
+    "open_writing",
+    "rows_of",
+    "unlock",
+]
 
 T = TypeVar("T")
 
@@ -132,7 +140,7 @@ async def open_reading(path: Path, *, key: bytes | None) -> AsyncIterator[Databa
         database = await _connect(path, apsw.SQLITE_OPEN_READONLY)
     try:
         with trio.CancelScope(shield=True):
-            await _asked(path, database, functools.partial(_unlock, key))
+            await _asked(path, database, functools.partial(unlock, key))
         yield database
     finally:
         await database.aclose()
@@ -224,7 +232,7 @@ def _prepare_file(path: Path) -> None:
 
 def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Connection) -> str:
     """Set a writing connection up, make or change the tables if need be; return the log's id."""
-    _unlock(key, db)
+    unlock(key, db)
     new = _is_empty(db)
     if not new:
         _check_ours(path, db)
@@ -266,7 +274,7 @@ def _lay_out(db: apsw.Connection) -> None:
         db.pragma("cache_size", -_CACHE)
 
 
-def _unlock(key: bytes | None, db: apsw.Connection) -> None:
+def unlock(key: bytes | None, db: apsw.Connection) -> None:
     """Give the connection its key and what both kinds of connection need."""
     if key is not None:
         if len(key) != KEY_SIZE:

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from trio_chat import names
-from trio_chat.store import delivery, keypackages, operations, queries
+from trio_chat.store import audit, delivery, keypackages, operations, queries
 from trio_chat.store.database import Database, Durability, open_reading, open_writing
 from trio_chat.store.rows import (
     Batch,
@@ -234,6 +234,20 @@ class Store:
     async def get(self, key: str) -> Value | None:
         """Return an entry of the directory, if there is one."""
         return await self._reading.run(functools.partial(queries.get, key))
+
+    # The audit log
+
+    async def add_audit(self, entry: audit.AuditEntry) -> int:
+        """Add an entry to the audit log, and return its number."""
+        return await self._writer.submit(audit.AddAudit(entry))
+
+    async def read_audit(self, after: int, limit: int) -> list[audit.AuditRow]:
+        """Return up to `limit` entries after number `after`, in order."""
+        return await self._reading.run(functools.partial(audit.read, after, limit))
+
+    async def last_audit(self) -> int:
+        """Return the number of the newest entry of the audit log, 0 if there is none."""
+        return await self._reading.run(audit.newest)
 
     def statistics(self) -> Statistics:
         """Return how the writer is doing."""
