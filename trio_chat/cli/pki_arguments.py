@@ -15,7 +15,8 @@ __all__ = ["add_arguments"]
 _EXAMPLES = {
     "init": """\
   trio-chat pki init
-  trio-chat pki init --ca lab/ca.crt --encrypt""",
+  trio-chat pki init --ca lab/ca.crt --encrypt
+  trio-chat pki init --intermediate""",
     "issue": """\
   trio-chat pki issue bob --device laptop
   trio-chat pki issue --server --public-name chat.example.org""",
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _days(init, 3650)
     _key_type(init)
     _flag(init, "--encrypt", "protect the CA's key with a passphrase")
+    _flag(init, "--intermediate", "and a CA below it, for the server to sign with")
     _place(init)
 
     issue = _command(

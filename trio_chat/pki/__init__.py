@@ -12,13 +12,20 @@ servers, clients and terminals.
 from __future__ import annotations
 
 from trio_chat.pki.authority import CA_DAYS, LEAF_DAYS, Authority, Issued, read_csr
-from trio_chat.pki.certificates import Leaf, client_leaf, read_certificate, server_leaf
+from trio_chat.pki.certificates import (
+    Leaf,
+    client_leaf,
+    is_issued_by,
+    read_certificate,
+    server_leaf,
+)
 from trio_chat.pki.first_start import FirstStart, ensure_pki, join_line, server_hosts
 from trio_chat.pki.issued import (
     Entry,
     describe,
     describe_ours,
     find_issued,
+    issued_by,
     list_issued,
     serial_text,
 )
@@ -43,6 +50,8 @@ __all__ = [
     "ensure_pki",
     "find_issued",
     "is_encrypted",
+    "is_issued_by",
+    "issued_by",
     "join_line",
     "list_issued",
     "read_certificate",
