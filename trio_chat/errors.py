@@ -31,6 +31,8 @@ __all__ = [
     "Duplicate",
     "Forbidden",
     "HelloFirst",
+    "InviteRefused",
+    "NoEnrolment",
     "NoRoom",
     "NoUser",
     "NotMember",
@@ -120,9 +122,11 @@ class Refused(ChatError):
     Attributes:
         code: The wire code.
         room, n, expected, last, retry_after: As in the `error` frame, where given.
+        id: That of the command, where the refusal ends the connection.
     """
 
     code: ClassVar[str] = "refused"
+    id: str | None = None
 
     def __init__(
         self,
@@ -250,6 +254,18 @@ class WrongCertificate(Refused):
     code = "certificate"
 
 
+class InviteRefused(Refused):
+    """The invite is unknown, spent or expired."""
+
+    code = "invite"
+
+
+class NoEnrolment(Refused):
+    """The server cannot issue certificates."""
+
+    code = "no-enrolment"
+
+
 class StoreUnavailable(Refused):
     """The server cannot write its log now; nothing of the command has happened."""
 
@@ -278,6 +294,8 @@ CODES: dict[str, type[Refused]] = {
         CrlUnusable,
         WrongCertificate,
         StoreUnavailable,
+        InviteRefused,
+        NoEnrolment,
     )
 }
 """Wire code -> class, in the order of docs/protocol.md."""

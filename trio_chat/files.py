@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trio_chat.errors import ConfigError
 
-__all__ = ["create_private", "lock", "read_private", "replace_file"]
+__all__ = ["create_private", "lock", "read_private", "replace_file", "sync_folder"]
 
 
 def create_private(path: Path, data: bytes) -> None:
@@ -34,7 +34,7 @@ def create_private(path: Path, data: bytes) -> None:
         ) from None
     except OSError as error:
         raise ConfigError(f"cannot make {path}: {error.strerror}") from None
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -53,7 +53,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             temporary.replace(path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def read_private(path: Path) -> bytes:
@@ -110,8 +110,8 @@ def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Get the name to the disk too, where the file system does that; the content is there."""
+def sync_folder(folder: Path) -> None:
+    """Get a folder's names to the disk, where the file system does that."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):

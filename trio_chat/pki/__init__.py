@@ -19,7 +19,9 @@ from trio_chat.pki.certificates import (
     read_certificate,
     server_leaf,
 )
+from trio_chat.pki.enrolment import ENROLLED_DAYS, Enroller, Redeemed
 from trio_chat.pki.first_start import FirstStart, ensure_pki, join_line, server_hosts
+from trio_chat.pki.invites import Invite, Invites
 from trio_chat.pki.issued import (
     Entry,
     describe,
@@ -35,15 +37,20 @@ from trio_chat.pki.revocations import read_crls, refresh_crl
 
 __all__ = [
     "CA_DAYS",
+    "ENROLLED_DAYS",
     "KEY_TYPES",
     "LEAF_DAYS",
     "Authority",
+    "Enroller",
     "Entry",
     "FirstStart",
+    "Invite",
+    "Invites",
     "Issued",
     "KeyType",
     "Leaf",
     "Place",
+    "Redeemed",
     "client_leaf",
     "describe",
     "describe_ours",

@@ -11,8 +11,10 @@ from trio_chat.protocol.fields import Counter, Form, Id, Number
 
 __all__ = [
     "Away",
+    "Ca",
     "Chat",
     "Create",
+    "Enrol",
     "Hello",
     "History",
     "Join",
@@ -188,3 +190,22 @@ class Pong:
     """I am. Both ways."""
 
     type: ClassVar[str] = "pong"
+
+
+@attrs.frozen
+class Ca:
+    """Ask for the certificate of the server's authority. Needs no certificate of one's own."""
+
+    type: ClassVar[str] = "ca"
+    id: Id | None = None
+
+
+@attrs.frozen
+class Enrol:
+    """Have a key certified, with an invite. Needs no certificate of one's own."""
+
+    type: ClassVar[str] = "enrol"
+    secret: str = attrs.field(repr=False)  # of the invite, base64url without padding
+    csr: str = attrs.field(repr=False)  # PEM; only the key is taken from it
+    device: str | None = None  # a name for the machine
+    id: Id | None = None

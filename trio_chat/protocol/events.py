@@ -10,9 +10,11 @@ from trio_chat.protocol.fields import Form, Number
 
 __all__ = [
     "AwayChanged",
+    "CaCertificate",
     "Closing",
     "Count",
     "Direct",
+    "Enrolled",
     "Entered",
     "Error",
     "InputLimit",
@@ -304,3 +306,22 @@ class Closing:
     type: ClassVar[str] = "closing"
     reason: str
     retry_after: float | None = None
+
+
+@attrs.frozen
+class CaCertificate:
+    """The answer to `ca`."""
+
+    type: ClassVar[str] = "ca"
+    certificate: str  # PEM; perhaps several
+    id: str | None = None
+
+
+@attrs.frozen
+class Enrolled:
+    """The answer to `enrol`: a certificate, with the intermediate ones that it needs."""
+
+    type: ClassVar[str] = "enrolled"
+    certificate: str  # PEM, one's own first
+    room: str | None = None  # that one was invited to
+    id: str | None = None

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from trio_chat.protocol.commands import (
     Away,
+    Ca,
     Chat,
     Create,
+    Enrol,
     Hello,
     History,
     Join,
@@ -29,9 +31,11 @@ from trio_chat.protocol.commands import (
 )
 from trio_chat.protocol.events import (
     AwayChanged,
+    CaCertificate,
     Closing,
     Count,
     Direct,
+    Enrolled,
     Entered,
     Error,
     InputLimit,
@@ -59,12 +63,16 @@ __all__ = [
     "PROTOCOL",
     "Away",
     "AwayChanged",
+    "Ca",
+    "CaCertificate",
     "Chat",
     "Closing",
     "Command",
     "Count",
     "Create",
     "Direct",
+    "Enrol",
+    "Enrolled",
     "Entered",
     "Error",
     "Event",
@@ -122,6 +130,8 @@ Command = (
     | Relay
     | Ping
     | Pong
+    | Ca
+    | Enrol
 )
 Event = (
     Welcome
@@ -146,6 +156,8 @@ Event = (
     | Ping
     | Pong
     | Closing
+    | CaCertificate
+    | Enrolled
 )
 
 COMMANDS: dict[str, type[Command]] = {kind.type: kind for kind in Command.__args__}

@@ -15,9 +15,11 @@ import trio
 from trio_chat.errors import HelloFirst, Refused, StoreError, StoreUnavailable
 from trio_chat.protocol.frames import (
     Away,
+    Ca,
     Chat,
     Command,
     Create,
+    Enrol,
     Error,
     Hello,
     History,
@@ -34,7 +36,7 @@ from trio_chat.protocol.frames import (
     Typing,
     Whois,
 )
-from trio_chat.server import lookup, membership, talk
+from trio_chat.server import enrolment, lookup, membership, talk
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -111,4 +113,6 @@ HANDLERS: dict[type[Command], Handler] = {
     Relay: talk.relay,
     Ping: _ping,
     Pong: _pong,
+    Ca: enrolment.tell_authority,
+    Enrol: enrolment.enrol,
 }
