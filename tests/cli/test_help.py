@@ -9,7 +9,7 @@ import pytest
 
 from trio_chat.cli.main import SUBCOMMANDS, main
 
-PKI = ("init", "issue", "sign", "renew", "revoke", "crl", "list", "show")
+PKI = ("init", "issue", "request", "sign", "renew", "revoke", "crl", "list", "show")
 COMMANDS = [[], *([name] for name in SUBCOMMANDS), *(["pki", name] for name in PKI)]
 HEAVY = ("trio", "cryptography", "apsw", "prompt_toolkit", "msgspec", "asyncio")
 

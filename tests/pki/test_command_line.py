@@ -17,7 +17,7 @@ from trio_chat.identity import client_identity
 from trio_chat.pki import read_certificate, serial_text
 from trio_chat.pki.keys import is_encrypted, load_key
 
-COMMANDS = ("init", "issue", "sign", "renew", "revoke", "crl", "list", "show")
+COMMANDS = ("init", "issue", "request", "sign", "renew", "revoke", "crl", "list", "show")
 Type = Callable[[str], tuple[list[str], str]]
 
 

@@ -138,5 +138,7 @@ def test_renewing_it_keeps_its_key_and_all_it_signed(
     bob.certificate.verify_directly_issued_by(renewed)
     again = Authority.load_intermediate(place.ca)
     assert again.certificate == renewed
-    assert again.renew(bob.crt, now=later).certificate.serial_number != bob.certificate.serial_number
+    assert (
+        again.renew(bob.crt, now=later).certificate.serial_number != bob.certificate.serial_number
+    )
     assert read_certificates(bob.crt)[1] == renewed

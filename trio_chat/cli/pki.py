@@ -27,7 +27,6 @@ SUMMARY = "a small private CA: who may come in, and who no longer"
 EPILOG = """\
 examples:
   trio-chat pki init                    make pki/ca.crt
-  trio-chat pki issue --server --public-name chat.example.org
   trio-chat pki issue bob               a key and a certificate for bob
   trio-chat pki revoke bob              and never again"""
 
@@ -111,6 +110,20 @@ def _issue(options: argparse.Namespace) -> int:
         _say(f"made a certificate for {options.name}")
     _made(made.crt, made.key)
     _next(_after(authority, made, server=options.server))
+    return 0
+
+
+def _request(options: argparse.Namespace) -> int:
+    from trio_chat.cli.passphrase import new_passphrase
+    from trio_chat.pki import make_request
+
+    key = options.out / f"{options.name}.key"
+    passphrase = new_passphrase(key, None) if options.encrypt else None
+    _make_folder(options.out)
+    csr = make_request(options.name, key, key_type=options.key_type, passphrase=passphrase)
+    _say(f"made a key, which stays here, and a request: send {csr} to whoever has the CA")
+    _made(csr, key)
+    _next(f"where the CA is: trio-chat pki sign {csr.name} {options.name}")
     return 0
 
 
@@ -285,6 +298,7 @@ def _next(command: str) -> None:
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "init": _init,
     "issue": _issue,
+    "request": _request,
     "sign": _sign,
     "renew": _renew,
     "revoke": _revoke,

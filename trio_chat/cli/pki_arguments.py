@@ -20,9 +20,11 @@ _EXAMPLES = {
     "issue": """\
   trio-chat pki issue bob --device laptop
   trio-chat pki issue --server --public-name chat.example.org""",
+    "request": """\
+  trio-chat pki request bob""",
     "sign": """\
-  openssl req -new -newkey ed25519 -nodes -keyout bob.key -subj / -out bob.csr
-  trio-chat pki sign bob.csr bob""",
+  trio-chat pki sign bob.csr bob
+  trio-chat pki sign server.csr --server --public-name chat.example.org""",
     "renew": """\
   trio-chat pki renew
   trio-chat pki renew pki/bob.crt --days 90""",
@@ -69,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _flag(issue, "--encrypt", "ask for a passphrase to protect the new key")
     _out(issue)
     _place(issue)
+
+    request = _command(commands, "request", "make a key and a request, for another's CA to sign")
+    request.add_argument("name", metavar="NAME", help="who: makes NAME.key and NAME.csr")
+    _key_type(request)
+    _flag(request, "--encrypt", "ask for a passphrase to protect the new key")
+    request.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path(), help="where to (default: here)"
+    )
 
     sign = _command(
         commands,

@@ -96,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
 async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None) -> None:
     import trio
 
+    from trio_chat.cli.invite import keep_address
     from trio_chat.cli.upkeep import keep_up
 
     config = configure()
@@ -106,6 +107,7 @@ async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None
             helpers = trio.CancelScope()
             server: Server = await nursery.start(_until_done, config, helpers)
             _announce(server, first)
+            await trio.to_thread.run_sync(keep_address, server)
             with helpers:
                 async with trio.open_nursery() as beside:
                     beside.start_soon(_heed_signals, signals, server, configure, had_terminal)

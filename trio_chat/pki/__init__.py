@@ -11,7 +11,7 @@ servers, clients and terminals.
 
 from __future__ import annotations
 
-from trio_chat.pki.authority import CA_DAYS, LEAF_DAYS, Authority, Issued, read_csr
+from trio_chat.pki.authority import CA_DAYS, LEAF_DAYS, Authority, Issued
 from trio_chat.pki.certificates import (
     Leaf,
     client_leaf,
@@ -33,6 +33,7 @@ from trio_chat.pki.issued import (
 )
 from trio_chat.pki.keys import KEY_TYPES, KeyType, is_encrypted
 from trio_chat.pki.place import Place
+from trio_chat.pki.requests import make_request, read_csr
 from trio_chat.pki.revocations import read_crls, refresh_crl
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "issued_by",
     "join_line",
     "list_issued",
+    "make_request",
     "read_certificate",
     "read_crls",
     "read_csr",

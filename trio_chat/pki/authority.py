@@ -14,7 +14,6 @@ from pathlib import Path
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from trio_chat import names
@@ -38,14 +37,13 @@ from trio_chat.pki.keys import (
     KeyType,
     PrivateKey,
     PublicKey,
-    check_public_key,
     dump_key,
     generate_key,
 )
 from trio_chat.pki.place import Place
 from trio_chat.pki.revocations import resign_crl, revoked
 
-__all__ = ["CA_DAYS", "LEAF_DAYS", "Authority", "Issued", "csr_key", "read_csr"]
+__all__ = ["CA_DAYS", "LEAF_DAYS", "Authority", "Issued"]
 
 CA_DAYS = 3650
 LEAF_DAYS = 365
@@ -326,31 +324,6 @@ class Authority:
         same = [c for c in read_issued(self.place) if key_fingerprint(c) == key]
         ended = revoked(self.place, self.certificate)
         return any(c.serial_number in ended for c in (certificate, *same))
-
-
-def read_csr(path: Path) -> PublicKey:
-    """Return the public key of a certificate request, the one thing taken from it.
-
-    Raises:
-        ConfigError: it cannot be read, is no request, or its maker does not hold the key.
-    """
-    try:
-        return csr_key(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-
-
-def csr_key(pem: bytes, what: str) -> PublicKey:
-    """The same for a request at hand, which errors call `what`."""
-    try:
-        request = x509.load_pem_x509_csr(pem)
-        key = check_public_key(request.public_key())
-        proven = request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(f"{what} holds no certificate request in PEM") from None
-    if not proven:
-        raise ConfigError(f"{what} is not signed by the key in it")
-    return key
 
 
 def _refuse_existing(paths: Iterable[Path]) -> None:

@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from trio_chat.errors import BadFrame, ConfigError, InviteRefused, NoEnrolment
 from trio_chat.files import read_private
 from trio_chat.invitation import decode_secret
-from trio_chat.pki.authority import Authority, csr_key
-from trio_chat.pki.certificates import client_leaf, public_key
+from trio_chat.pki.authority import Authority
+from trio_chat.pki.certificates import client_leaf, is_issued_by, public_key
 from trio_chat.pki.invites import Invite, Invites
 from trio_chat.pki.keys import PublicKey, is_encrypted
 from trio_chat.pki.place import Place
+from trio_chat.pki.requests import csr_key
 
 __all__ = ["ENROLLED_DAYS", "Enroller", "Redeemed"]
 
@@ -76,6 +77,13 @@ class Enroller:
         except OSError as error:
             raise ConfigError(f"cannot read {ca}: {error.strerror}") from None
         return cls(authority=authority, invites=Invites(place), root=root)
+
+    @property
+    def anchor(self) -> x509.Certificate:
+        """The root that everything issued here ends at."""
+        roots = x509.load_pem_x509_certificates(self.root)
+        own = self.authority.certificate
+        return next(root for root in roots if own == root or is_issued_by(own, root))
 
     def redeem(self, secret: str, csr: str, device: str | None, now: datetime) -> Redeemed:
         """Certify a key for who is invited; once, whatever happens meanwhile.
