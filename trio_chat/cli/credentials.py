@@ -30,6 +30,7 @@ class Credentials:
     ca: Path | None
     pin: str | None
     passphrase: bytes | None = attrs.field(repr=False)
+    enrolled: bool = False  # then it is renewed by itself
 
 
 def add_connection_arguments(group: argparse._ArgumentGroup) -> None:
@@ -95,7 +96,12 @@ def _remembered(options: argparse.Namespace, where: Address) -> Credentials | No
         return None
     pin = options.pin or (None if options.ca else kept.pin)
     return Credentials(
-        cert=kept.cert, key=kept.key, ca=options.ca or kept.ca, pin=pin, passphrase=None
+        cert=kept.cert,
+        key=kept.key,
+        ca=options.ca or kept.ca,
+        pin=pin,
+        passphrase=None,
+        enrolled=True,
     )
 
 

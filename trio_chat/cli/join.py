@@ -155,9 +155,15 @@ def _warn_of_the_end(found: Credentials, certificate: Certificate) -> None:
     import datetime as dt
 
     left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
-    if dt.timedelta(0) < left < dt.timedelta(days=WARN_DAYS):
+    warned = dt.timedelta(days=WARN_DAYS)
+    hint = f"where its CA is: trio-chat pki renew {found.cert}"
+    if found.enrolled:
+        life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        warned = min(warned, life * 3 / 10)  # it should have been renewed at a third
+        hint = "it is renewed when you connect; else ask for another invite"
+    if dt.timedelta(0) < left < warned:
         print(
             f"trio-chat: warning: your certificate ends in {left.days} days\n"
-            f"trio-chat: hint: where its CA is: trio-chat pki renew {found.cert}",
+            f"trio-chat: hint: {hint}",
             file=sys.stderr,
         )

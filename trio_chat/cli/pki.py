@@ -168,13 +168,15 @@ def _revoke(options: argparse.Namespace) -> int:
 
     place = Place(options.ca)
     place.check_there()
-    serials = find_issued(place, options.target)
-    below = issued_by(place, place.issuers()[-1]) if place.intermediate.exists() else set()
+    serials: set[int] = set()
     new: set[int] = set()
-    if serials - below:
-        new |= _open(options, root=True).revoke(serials - below)
-    if serials & below:
-        new |= Authority.load_intermediate(options.ca).revoke(serials & below)
+    while found := find_issued(place, options.target) - serials:
+        serials |= found  # and once more: a server may have renewed one of them meanwhile
+        below = issued_by(place, place.issuers()[-1]) if place.intermediate.exists() else set()
+        if found - below:
+            new |= _open(options, root=True).revoke(found - below)
+        if found & below:
+            new |= Authority.load_intermediate(options.ca).revoke(found & below)
     for serial in sorted(serials):
         print(f"0x{serial_text(serial)}")
     already = "" if len(new) == len(serials) else f", {len(serials) - len(new)} were already"

@@ -253,7 +253,7 @@ class Authority:
         if not is_issued_by(old, self.certificate):
             raise ConfigError(f"{crt} was not issued by {self.place.ca}")
         with self.place.lock():
-            if self._is_revoked(old):
+            if self.is_revoked(old):
                 raise ConfigError(
                     f"{crt} is revoked and stays so",
                     hint="move it and its key away, then make new ones with trio-chat pki issue",
@@ -318,7 +318,7 @@ class Authority:
         record(self.place, certificate)
         return certificate
 
-    def _is_revoked(self, certificate: x509.Certificate) -> bool:
+    def is_revoked(self, certificate: x509.Certificate) -> bool:
         """Is it, or another one for the same key, on the list?"""
         key = key_fingerprint(certificate)
         same = [c for c in read_issued(self.place) if key_fingerprint(c) == key]

@@ -13,12 +13,19 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from trio_chat.errors import BadFrame, ConfigError, InviteRefused, NoEnrolment
-from trio_chat.files import read_private
+from trio_chat.errors import BadFrame, ConfigError, InviteRefused, NoEnrolment, Revoked
+from trio_chat.files import read_private, replace_file
 from trio_chat.invitation import decode_secret
 from trio_chat.pki.authority import Authority
-from trio_chat.pki.certificates import client_leaf, is_issued_by, public_key
+from trio_chat.pki.certificates import (
+    client_leaf,
+    is_issued_by,
+    leaf_again,
+    public_key,
+    read_certificate,
+)
 from trio_chat.pki.invites import Invite, Invites
+from trio_chat.pki.issued import serial_text
 from trio_chat.pki.keys import PublicKey, is_encrypted
 from trio_chat.pki.place import Place
 from trio_chat.pki.requests import csr_key
@@ -119,10 +126,57 @@ class Enroller:
             raise NoEnrolment("the CA's certificate has ended; whoever runs it makes a new one")
         self.invites.spend(raw)
         certificate = self.authority.sign(key, leaf, days=ENROLLED_DAYS, now=now)
-        whole = (certificate, *self.authority.chain)
-        pem = b"".join(each.public_bytes(Encoding.PEM) for each in whole)
+        self._mark(certificate, b"")
+        pem = self._with_chain(certificate)
         self.invites.keep_issued(raw, pem)
         return _redeemed(pem, invite)
+
+    def renew(self, old: x509.Certificate, now: datetime) -> bytes:
+        """Issue a certificate again that an invite has brought about, for the same key.
+
+        Each one has one successor, and not before half of its life: asking again and again
+        gets the same answer, and fills no disk.
+
+        Args:
+            old: The certificate that whoever asks has shown in the handshake.
+
+        Raises:
+            NoEnrolment: it was issued by hand, for a time that somebody chose.
+            Revoked: it is on the list.
+            ConfigError: a file cannot be read or written.
+        """
+        mark = self._marked(old)
+        try:
+            successor = mark.read_text(encoding="ascii")
+        except FileNotFoundError:
+            raise NoEnrolment(
+                "this certificate was issued by hand, and is renewed by hand"
+            ) from None
+        except OSError as error:
+            raise ConfigError(f"cannot read {mark}: {error.strerror}") from None
+        if successor:
+            return self._with_chain(read_certificate(mark.with_name(f"{successor}.crt")))
+        begin, end = old.not_valid_before_utc, old.not_valid_after_utc
+        if now < begin + (end - begin) / 2:
+            return self._with_chain(old)
+        new = self.authority.sign(public_key(old), leaf_again(old), days=ENROLLED_DAYS, now=now)
+        if self.authority.is_revoked(old):  # asked last: now it is in the books, both are found
+            raise Revoked("this certificate has been revoked; ask whoever runs the CA for another")
+        self._mark(new, b"")
+        self._mark(old, serial_text(new.serial_number).encode())
+        return self._with_chain(new)
+
+    def _marked(self, certificate: x509.Certificate) -> Path:
+        name = f"{serial_text(certificate.serial_number)}.enrolled"
+        return self.authority.place.issued / name
+
+    def _mark(self, certificate: x509.Certificate, successor: bytes) -> None:
+        replace_file(self._marked(certificate), successor)
+
+    def _with_chain(self, certificate: x509.Certificate) -> bytes:
+        direct = not is_issued_by(certificate, self.authority.certificate)  # by the root, once
+        whole = (certificate, *(() if direct else self.authority.chain))
+        return b"".join(each.public_bytes(Encoding.PEM) for each in whole)
 
     def _again(self, raw: bytes, csr: str) -> Redeemed | None:
         """Return what was issued for a spent invite, to who holds that certificate's key."""

@@ -4,6 +4,7 @@
     server.crt  server.key          the server's
     intermediate.crt and .key       a CA below it for the server, so that ca.key can go away
     issued/SERIAL.crt               every certificate that this CA has signed
+    issued/SERIAL.enrolled          that one may renew it; holds its successor's SERIAL
     issued/ca.crl                   the last list signed, should ca.crl be lost
     issued/lock                     held while the list or somebody's files are written
     invites/                        who may enrol; see invites.py

@@ -25,6 +25,7 @@ __all__ = [
     "Ping",
     "Pong",
     "Relay",
+    "Renew",
     "Send",
     "SetTopic",
     "Typing",
@@ -208,4 +209,12 @@ class Enrol:
     secret: str = attrs.field(repr=False)  # of the invite, base64url without padding
     csr: str = attrs.field(repr=False)  # PEM; only the key is taken from it
     device: str | None = None  # a name for the machine
+    id: Id | None = None
+
+
+@attrs.frozen
+class Renew:
+    """Have one's own certificate issued again, for the same key."""
+
+    type: ClassVar[str] = "renew"
     id: Id | None = None

@@ -319,7 +319,7 @@ class CaCertificate:
 
 @attrs.frozen
 class Enrolled:
-    """The answer to `enrol`: a certificate, with the intermediate ones that it needs."""
+    """The answer to `enrol` and `renew`: a certificate, with the intermediate ones it needs."""
 
     type: ClassVar[str] = "enrolled"
     certificate: str  # PEM, one's own first

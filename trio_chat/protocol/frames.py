@@ -24,6 +24,7 @@ from trio_chat.protocol.commands import (
     Ping,
     Pong,
     Relay,
+    Renew,
     Send,
     SetTopic,
     Typing,
@@ -96,6 +97,7 @@ __all__ = [
     "Pong",
     "Relay",
     "Relayed",
+    "Renew",
     "RoomInfo",
     "Rooms",
     "Send",
@@ -132,6 +134,7 @@ Command = (
     | Pong
     | Ca
     | Enrol
+    | Renew
 )
 Event = (
     Welcome

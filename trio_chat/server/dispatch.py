@@ -31,6 +31,7 @@ from trio_chat.protocol.frames import (
     Ping,
     Pong,
     Relay,
+    Renew,
     Send,
     SetTopic,
     Typing,
@@ -115,4 +116,5 @@ HANDLERS: dict[type[Command], Handler] = {
     Pong: _pong,
     Ca: enrolment.tell_authority,
     Enrol: enrolment.enrol,
+    Renew: enrolment.renew,
 }

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import trio
+from cryptography import x509
 
 from trio_chat.errors import ConfigError, NoEnrolment, Refused, WrongCertificate
 from trio_chat.pki import Enroller
-from trio_chat.protocol.frames import Ca, CaCertificate, Command, Enrol, Enrolled
+from trio_chat.protocol.frames import Ca, CaCertificate, Command, Enrol, Enrolled, Renew
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
     from trio_chat.server.server import Server
 
-__all__ = ["enrol", "open_enroller", "serve_stranger", "tell_authority"]
+__all__ = ["enrol", "open_enroller", "renew", "serve_stranger", "tell_authority"]
 
 log = logging.getLogger("trio_chat.server")
+
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 
 def open_enroller(ca: Path) -> Enroller | None:
@@ -68,17 +73,31 @@ async def tell_authority(server: Server, connection: Connection, frame: Ca) -> N
 async def enrol(server: Server, connection: Connection, frame: Enrol) -> None:
     """Spend an invite and answer with the certificate."""
     enroller, now = _enroller(server), dt.datetime.now(dt.UTC)
-    given = (frame.secret, frame.csr, frame.device, now)
+    made = await _sign(server, enroller.redeem, frame.secret, frame.csr, frame.device, now)
+    log.info("issued a certificate for %s to %s, by invite", made.name, connection.address)
+    connection.say(Enrolled(certificate=made.pem.decode("ascii"), room=made.room, id=frame.id))
+
+
+async def renew(server: Server, connection: Connection, frame: Renew) -> None:
+    """Issue the connection's certificate again, if it was issued here by an invite."""
+    enroller, now = _enroller(server), dt.datetime.now(dt.UTC)
+    der = connection.wire.peer_certificate()
+    assert der is not None  # or it would have been a stranger
+    pem = await _sign(server, enroller.renew, x509.load_der_x509_certificate(der), now)
+    log.info("renewed a certificate of %s", connection.identity.user)
+    connection.say(Enrolled(certificate=pem.decode("ascii"), id=frame.id))
+
+
+async def _sign(server: Server, work: Callable[[*Given], T], *given: *Given) -> T:
+    """Do what waits for the disk in a thread, one at a time."""
     try:
-        made = await trio.to_thread.run_sync(enroller.redeem, *given, limiter=server.signing)
+        return await trio.to_thread.run_sync(work, *given, limiter=server.signing)
     except ConfigError as error:
         log.error("cannot issue a certificate: %s", error)
         raise NoEnrolment(
             "the server could not issue the certificate; its log says why, and whoever runs it "
-            "can give you another invite"
+            "can mend that and give you another invite"
         ) from None
-    log.info("issued a certificate for %s to %s, by invite", made.name, connection.address)
-    connection.say(Enrolled(certificate=made.pem.decode("ascii"), room=made.room, id=frame.id))
 
 
 def _enroller(server: Server) -> Enroller:
