@@ -73,6 +73,19 @@ def test_of_many_processes_one_spends_it(invites: Invites, now: datetime) -> Non
     assert sorted(process.wait() for process in running) == [0, 1, 1, 1, 1, 1]
 
 
+def test_somebody_s_open_invites_can_be_withdrawn(invites: Invites, now: datetime) -> None:
+    assert invites.withdraw("nora") == 0
+    gone = [invites.add(nora(now), now), invites.add(nora(now, name="Nora"), now)]
+    spent, other = invites.add(nora(now), now), invites.add(nora(now, name="paul"), now)
+    invites.spend(spent)
+    assert invites.withdraw("NORA") == 2
+    for secret in gone:
+        with pytest.raises(InviteRefused, match="does not know"):
+            invites.find(secret, now)
+    assert invites.find(other, now).name == "paul"
+    assert invites.spent(spent) is not None
+
+
 def test_it_ends_at_its_time(invites: Invites, now: datetime) -> None:
     secret = invites.add(nora(now), now)
     invites.find(secret, now + DAY - timedelta(seconds=1))

@@ -18,6 +18,7 @@ from tests.peer import Connect, Frame, Peer
 from tests.people import People
 from tests.test_docs import examples, sections
 from trio_chat.errors import ConfigError, NoEnrolment
+from trio_chat.files import replace_file
 from trio_chat.identity import ADMIN, BOT, client_identity
 from trio_chat.invitation import Invitation, encode_secret
 from trio_chat.pki import Authority, Enroller, Place
@@ -146,6 +147,16 @@ async def test_the_authority_s_certificate_is_told_to_anybody(
     member = await dial(server, "alice", of=own_people)
     await member.hello()
     assert (await member.ask("ca"))["certificate"] == pem(ca)
+    peer.drop()
+
+
+async def test_nothing_but_certificates_is_told(run_server: Serve, ca: Path) -> None:
+    """Somebody may have put the key into the same file."""
+    place, before = Place(ca), pem(ca)
+    replace_file(ca, b"# ca\xc3\xb1on\n" + place.key.read_bytes() + before.encode())
+    server = await run_server(ca=ca)
+    peer = await stranger(server)
+    assert (await peer.ask("ca"))["certificate"] == before
     peer.drop()
 
 

@@ -112,7 +112,10 @@ def _from_input() -> str:
     if sys.stdin.isatty():
         import getpass
 
-        return getpass.getpass("Invite: ")
+        try:
+            return getpass.getpass("Invite: ")
+        except EOFError:
+            return ""
     line = b""
     while len(line) < _LONGEST and not line.endswith(b"\n"):
         byte = os.read(sys.stdin.fileno(), 1)

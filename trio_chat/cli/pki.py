@@ -164,10 +164,15 @@ def _renew(options: argparse.Namespace) -> int:
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    from trio_chat.pki import Authority, Place, find_issued, issued_by, serial_text
+    from trio_chat.pki import Authority, Invites, Place, find_issued, issued_by, serial_text
 
     place = Place(options.ca)
     place.check_there()
+    withdrawn = Invites(place).withdraw(options.target)
+    if withdrawn:
+        _say(f"withdrew {withdrawn} open invite{'s' * (withdrawn != 1)}")
+        if not find_issued(place, options.target, missing_ok=True):
+            return 0
     serials: set[int] = set()
     new: set[int] = set()
     while found := find_issued(place, options.target) - serials:

@@ -23,6 +23,7 @@ from trio_chat.pki.certificates import (
     leaf_again,
     public_key,
     read_certificate,
+    read_certificates,
 )
 from trio_chat.pki.invites import Invite, Invites
 from trio_chat.pki.issued import serial_text
@@ -50,7 +51,7 @@ class Enroller:
 
     authority: Authority
     invites: Invites
-    root: bytes  # the CA's certificates, PEM
+    roots: tuple[x509.Certificate, ...]  # the CA's certificates
 
     @classmethod
     def load(cls, ca: Path) -> Enroller:
@@ -76,21 +77,23 @@ class Enroller:
                 if is_encrypted(read_private(place.key)):
                     raise ConfigError(f"{place.key} has a passphrase")
                 authority = Authority.load(ca)
-            root = ca.read_bytes()
+            roots = tuple(read_certificates(ca))
         except ConfigError as error:
             raise ConfigError(
                 f"the server has no key to sign with: {error}", hint=error.hint or by_request
             ) from None
-        except OSError as error:
-            raise ConfigError(f"cannot read {ca}: {error.strerror}") from None
-        return cls(authority=authority, invites=Invites(place), root=root)
+        return cls(authority=authority, invites=Invites(place), roots=roots)
 
     @property
     def anchor(self) -> x509.Certificate:
         """The root that everything issued here ends at."""
-        roots = x509.load_pem_x509_certificates(self.root)
         own = self.authority.certificate
-        return next(root for root in roots if own == root or is_issued_by(own, root))
+        return next(root for root in self.roots if own == root or is_issued_by(own, root))
+
+    @property
+    def roots_pem(self) -> str:
+        """The CA's certificates for anybody, and nothing else that the file may hold."""
+        return "".join(root.public_bytes(Encoding.PEM).decode("ascii") for root in self.roots)
 
     def redeem(self, secret: str, csr: str, device: str | None, now: datetime) -> Redeemed:
         """Certify a key for who is invited; once, whatever happens meanwhile.

@@ -91,6 +91,23 @@ class Invites:
             )
         return invite
 
+    def withdraw(self, name: str) -> int:
+        """Drop the open invites of somebody; return how many there were.
+
+        Raises:
+            ConfigError: one cannot be read or removed.
+        """
+        count = 0
+        for path in self._hashed(self.place.invites):
+            invite = _read(path)
+            if invite is not None and names.key(invite.name) == names.key(name):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise ConfigError(f"cannot remove {path}: {error.strerror}") from None
+                count += 1
+        return count
+
     def spend(self, secret: bytes) -> None:
         """Make sure that this is the one redemption, and that it stays so after a crash.
 
@@ -160,13 +177,16 @@ class Invites:
     def _forget_old(self, now: datetime) -> None:
         """Drop invites that nobody will ask about any more."""
         for folder in (self.place.invites, self.place.invites / "spent"):
-            for path in folder.iterdir():
-                if not _HASH.fullmatch(path.name):
-                    continue
+            for path in self._hashed(folder):
                 invite = _read(path)
                 if invite is None or now > invite.expires + KEPT:
                     path.with_name(f"{path.name}.crt").unlink(missing_ok=True)
                     path.unlink(missing_ok=True)
+
+    def _hashed(self, folder: Path) -> list[Path]:
+        if not folder.is_dir():
+            return []
+        return [path for path in folder.iterdir() if _HASH.fullmatch(path.name)]
 
 
 def _encode(invite: Invite) -> bytes:
@@ -176,9 +196,17 @@ def _encode(invite: Invite) -> bytes:
 
 
 def _read(path: Path) -> Invite | None:
-    """Return what the file says, None if there is none or it is no invite."""
+    """Return what the file says, None if there is none or it is no invite.
+
+    Raises:
+        ConfigError: it cannot be read; perhaps somebody else than the server's user made it.
+    """
     try:
         found: dict[str, Any] = json.loads(path.read_bytes())
         return Invite(**{**found, "expires": datetime.fromisoformat(found["expires"])})
-    except (OSError, ValueError, TypeError, KeyError, BadName):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, BadName):
         return None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}", hint="invite as the server's user"
+        ) from None

@@ -154,12 +154,13 @@ def issued_by(place: Place, issuer: x509.Certificate) -> set[int]:
     return {c.serial_number for c in read_issued(place) if is_issued_by(c, issuer)}
 
 
-def find_issued(place: Place, target: str) -> set[int]:
+def find_issued(place: Place, target: str, *, missing_ok: bool = False) -> set[int]:
     """Return the serial numbers that `target` stands for.
 
     A file's path; or a user, all whose certificates are meant; or `USER/DEVICE`; or a
     serial number, decimal or hexadecimal. A file or number stands for all certificates
-    with the same key, because renewing one does not end the other.
+    with the same key, because renewing one does not end the other. With `missing_ok`, a
+    name that nothing was issued to stands for nothing.
 
     Raises:
         ConfigError: it stands for nothing, or for two things.
@@ -177,6 +178,8 @@ def find_issued(place: Place, target: str) -> set[int]:
     if known:
         return _same_key(signed, known)
     if not readings:
+        if missing_ok:
+            return set()
         raise ConfigError(
             f"no certificate was issued to {target}",
             hint=f"trio-chat pki list{place.as_option()}",

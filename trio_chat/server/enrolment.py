@@ -67,7 +67,7 @@ async def serve_stranger(server: Server, connection: Connection, frame: Command)
 async def tell_authority(server: Server, connection: Connection, frame: Ca) -> None:
     """Answer with the CA's certificate; whoever asks compares it with a hash they know."""
     enroller = _enroller(server)
-    connection.say(CaCertificate(certificate=enroller.root.decode("ascii"), id=frame.id))
+    connection.say(CaCertificate(certificate=enroller.roots_pem, id=frame.id))
 
 
 async def enrol(server: Server, connection: Connection, frame: Enrol) -> None:
