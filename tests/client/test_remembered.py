@@ -36,8 +36,9 @@ def test_what_was_kept_is_recalled_by_the_address(tmp_path: Path) -> None:
 
 
 def test_all_of_it_is_private(tmp_path: Path) -> None:
-    place = keep(tmp_path)
-    assert place.path.stat().st_mode & 0o777 == 0o700
+    place = keep(tmp_path / "data")
+    for folder in (place.path, *place.path.parents[:3]):
+        assert folder.stat().st_mode & 0o777 == 0o700
     files = [*place.path.iterdir(), place.path.parent / "current"]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 

@@ -89,13 +89,18 @@ class Folder:
         Raises:
             ConfigError: it cannot be kept, or others can read it.
         """
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot make the folder {self.path}: {error.strerror}") from None
+        servers = self.path.parent.parent
+        for folder in (servers.parent, servers, self.path.parent, self.path):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(f"cannot make the folder {folder}: {error.strerror}") from None
         key = self.path / "own.key"
-        if not key.exists():
+        try:
             create_private(key, new)
+        except ConfigError:
+            if not key.exists():
+                raise
         return read_private(key)
 
     @property
