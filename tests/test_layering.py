@@ -15,7 +15,7 @@ MODULES = sorted(set(PACKAGE.rglob("*.py")) - set((PACKAGE / "examples").rglob("
 # A wheel holds copies of the examples, which are programs of their own.
 LINES = 400
 
-BOTTOM = ("errors", "names", "text", "limits", "address", "files", "identity")
+BOTTOM = ("errors", "names", "text", "limits", "address", "files", "identity", "invitation")
 CORE = (*BOTTOM, "protocol", "chat")
 FACES = ("", "server", "client", "pki")  # the packages themselves: what they export
 
@@ -30,7 +30,7 @@ RINGS: dict[str, tuple[str, ...]] = {
     "tls": (*BOTTOM, "tls"),
     "transport": (*BOTTOM, "tls", "transport"),
     "store": (*CORE, "store"),
-    "server": ("!", *CORE, "tls", "transport", "store!", "server"),
+    "server": ("!", *CORE, "tls", "transport", "store!", "pki!", "server"),
     "client": ("!", *CORE, "tls", "transport", "client"),
     "pki": (*BOTTOM, "pki"),
     "ui": ("!", *BOTTOM, "protocol.frames", "protocol.lines", "client!", "ui"),

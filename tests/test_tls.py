@@ -13,7 +13,7 @@ from tests.people import People
 from trio_chat.errors import ConfigError, NotTrusted
 from trio_chat.identity import key_fingerprint
 from trio_chat.pki import Issued, read_certificate
-from trio_chat.tls import ALPN, check_server, client_context, server_context
+from trio_chat.tls import ALPN, check_server, client_context, server_context, stranger_context
 
 
 def der(issued: Issued) -> bytes:
@@ -31,6 +31,34 @@ def test_the_servers_context_takes_tls_1_3_and_certificates_only(people: People)
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.num_tickets == 0
     assert [each["subject"] for each in context.get_ca_certs()] != []
+
+
+def test_a_server_that_lets_strangers_in_still_verifies_whatever_is_shown(people: People) -> None:
+    folder = people.folder
+    files = (folder / "server.crt", folder / "server.key", people.ca)
+    context = server_context(*files, strangers=True)
+    assert context.verify_mode == ssl.CERT_OPTIONAL
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert context.num_tickets == 0
+
+
+def test_a_stranger_trusts_one_authority_or_verifies_nothing_and_shows_nothing(
+    people: People,
+) -> None:
+    root = people.authority.certificate.public_bytes(Encoding.DER)
+    trusting, asking = stranger_context(root), stranger_context(None)
+    assert trusting.verify_mode == ssl.CERT_REQUIRED
+    assert len(trusting.get_ca_certs()) == 1
+    assert asking.verify_mode == ssl.CERT_NONE
+    assert asking.get_ca_certs() == []
+    for context in (trusting, asking):
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+
+
+def test_for_any_host_a_server_must_still_be_one(people: People, tmp_path: Path) -> None:
+    check_server(served(people, tmp_path, "a.example"), None)
+    with pytest.raises(NotTrusted, match="not a server's"):
+        check_server(der(people.certificate("alice")), None)
 
 
 def test_the_clients_context_trusts_one_authority(people: People) -> None:

@@ -31,7 +31,9 @@ __all__ = [
     "Duplicate",
     "Forbidden",
     "HelloFirst",
+    "InviteRefused",
     "NoBlob",
+    "NoEnrolment",
     "NoGroup",
     "NoRoom",
     "NoUser",
@@ -125,9 +127,11 @@ class Refused(ChatError):
     Attributes:
         code: The wire code.
         room, n, expected, last, epoch, seq, retry_after: As in the `error` frame, where given.
+        id: That of the command, where the refusal ends the connection.
     """
 
     code: ClassVar[str] = "refused"
+    id: str | None = None
 
     def __init__(
         self,
@@ -259,6 +263,18 @@ class WrongCertificate(Refused):
     code = "certificate"
 
 
+class InviteRefused(Refused):
+    """The invite is unknown, spent or expired."""
+
+    code = "invite"
+
+
+class NoEnrolment(Refused):
+    """The server cannot issue certificates."""
+
+    code = "no-enrolment"
+
+
 class StoreUnavailable(Refused):
     """The server cannot write its log now; nothing of the command has happened."""
 
@@ -322,6 +338,8 @@ CODES: dict[str, type[Refused]] = {
         NoBlob,
         NoGroup,
         NoWelcome,
+        InviteRefused,
+        NoEnrolment,
     )
 }
 """Wire code -> class, in the order of docs/protocol.md."""

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from trio_chat.errors import ConfigError
 
-__all__ = ["create_private", "lock", "read_private", "replace_file", "socket_address"]
+__all__ = [
+    "create_private",
+    "lock",
+    "read_private",
+    "replace_file",
+    "socket_address",
+    "sync_folder",
+]
 
 _LONGEST_ADDRESS = 100  # bytes, somewhat less than any system has room for
 
@@ -37,7 +44,7 @@ def create_private(path: Path, data: bytes) -> None:
         ) from None
     except OSError as error:
         raise ConfigError(f"cannot make {path}: {error.strerror}") from None
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -56,7 +63,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             temporary.replace(path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def read_private(path: Path) -> bytes:
@@ -125,8 +132,8 @@ def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Get the name to the disk too, where the file system does that; the content is there."""
+def sync_folder(folder: Path) -> None:
+    """Get a folder's names to the disk, where the file system does that."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):

@@ -1,7 +1,8 @@
 """TLS as this project wants it: version 1.3, mutual, our own authority and nobody else's.
 
-Nothing here weakens verification, and there is no option that does. Knows files and X.509;
-sockets are transport.py's.
+Nothing here weakens verification, and there is no option that does; whoever is invited and
+does not know the authority yet gets its certificate by `stranger_context`, and nothing else.
+Knows files and X.509; sockets are transport.py's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from trio_chat.errors import ConfigError, NotTrusted
 from trio_chat.files import read_private
 from trio_chat.identity import key_fingerprint, may_serve
 
-__all__ = ["ALPN", "TappedContext", "check_server", "client_context", "server_context"]
+__all__ = [
+    "ALPN",
+    "TappedContext",
+    "check_server",
+    "client_context",
+    "server_context",
+    "stranger_context",
+]
 
 ALPN = "trio-chat/1"
 
@@ -55,9 +63,17 @@ class TappedContext(ssl.SSLContext):
 
 
 def server_context(
-    cert: Path, key: Path, ca: Path, *, passphrase: bytes | None = None
+    cert: Path,
+    key: Path,
+    ca: Path,
+    *,
+    passphrase: bytes | None = None,
+    strangers: bool = False,
 ) -> TappedContext:
     """Return the server's context: TLS 1.3, clients must show a certificate of `ca`.
+
+    With `strangers` they may show none, so that they can get one; whoever shows one that is
+    not in order is refused all the same. What a stranger may say is the server's business.
 
     Tickets are off: they cost a third of a handshake, and a resumed session would not
     show its certificate to the revocation list again.
@@ -69,7 +85,7 @@ def server_context(
     context.chunk = memoryview(bytearray(65_536))
     _set_up(context, cert, key, passphrase)
     context.num_tickets = 0
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_OPTIONAL if strangers else ssl.CERT_REQUIRED
     _trust(context, ca)
     return context
 
@@ -109,13 +125,32 @@ def client_context(
     return context
 
 
-def check_server(der: bytes, host: str, *, pin: str | None = None) -> None:
+def stranger_context(ca: bytes | None) -> ssl.SSLContext:
+    """Return the context of who has no certificate yet: TLS 1.3, trusting `ca` alone.
+
+    Args:
+        ca: The authority's certificate in DER. None verifies nothing: only to ask for that
+            certificate, of which the hash is known.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([ALPN])
+    context.check_hostname = False
+    if ca is None:
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.load_verify_locations(cadata=ca)
+    return context
+
+
+def check_server(der: bytes, host: str | None, *, pin: str | None = None) -> None:
     """Check, after the handshake, that `der` is the certificate of the server at `host`.
 
     Without a pin it must say explicitly that it is for servers (OpenSSL takes an absent
     usage for any, and a member's certificate must not pose as the server) and name `host`
     among its alternative names (RFC 9525). With a pin its key's SHA-256 must be the pin,
-    and nothing else counts.
+    and nothing else counts. A `host` of None is any: for who is invited to an address that
+    the server does not know of, and remembers its key from then on.
 
     Raises:
         NotTrusted: it is not; the text says which check failed.
@@ -134,7 +169,7 @@ def check_server(der: bytes, host: str, *, pin: str | None = None) -> None:
             "what answers shows a certificate that is not a server's (no serverAuth usage): "
             "somebody may be posing as the server"
         )
-    if not _names(certificate, host):
+    if host is not None and not _names(certificate, host):
         raise NotTrusted(
             f"the server's certificate is not for {host}",
             hint="connect by a name in it, or --pin its key as `trio-chat pki show` prints it",

@@ -9,7 +9,7 @@ import pytest
 
 from trio_chat.cli.main import SUBCOMMANDS, main
 
-PKI = ("init", "issue", "sign", "renew", "revoke", "crl", "list", "show")
+PKI = ("init", "issue", "request", "sign", "renew", "revoke", "crl", "list", "show")
 ADMIN = (
     *("status", "tree", "rooms", "users", "kick", "announce", "drain", "reload", "revoke"),
     *("backup", "check", "audit"),

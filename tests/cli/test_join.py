@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.people import People
+from trio_chat.address import Address
 from trio_chat.cli import join
+from trio_chat.cli.credentials import credentials
 from trio_chat.errors import ConfigError, Unreachable
 
 
@@ -56,7 +58,7 @@ def test_certificate_and_key_are_required_and_the_hint_makes_them(
     words: list[str], missing: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"{missing}.* is missing") as caught:
-        join.credentials(options("localhost", *words))
+        credentials(options("localhost", *words), Address("localhost", 1))
     assert caught.value.hint.startswith("trio-chat pki issue NAME")
 
 

@@ -96,6 +96,7 @@ class Starting:
         self.config = config
         self.addresses: list[tuple[str, int]] = []
         self.modes: dict[str, str] = {}
+        self.enroller = None
         self.drained = trio.Event()
 
     def drain(self) -> None:

@@ -12,6 +12,7 @@ import trio
 from tests.daemon import Daemon, StartDaemon
 from tests.peer import Connect, Peer
 from tests.people import People
+from trio_chat.tls import stranger_context
 
 MB = 1024 * 1024
 RESET = (trio.BrokenResourceError, trio.ClosedResourceError, OSError, EOFError)
@@ -108,7 +109,36 @@ async def reset_after_handshake(daemon: Daemon, people: People) -> None:
     peer.reset()
 
 
+async def stranger(daemon: Daemon, line: bytes) -> None:
+    """No certificate, and the same line again and again."""
+    peer = await Peer.connect(daemon.port, stranger_context(None))
+    try:
+        for _ in range(100):
+            await peer.write(line * 10)
+        await listen_to_the_end(peer.stream)
+    except RESET:
+        pass
+    finally:
+        peer.drop()
+
+
+async def stranger_says_hello(daemon: Daemon, people: People) -> None:
+    await stranger(daemon, b'{"type":"hello","protocol":1,"client":"x"}\n')
+
+
+async def stranger_asks_for_the_authority(daemon: Daemon, people: People) -> None:
+    """And reads nothing of what comes until all is said."""
+    await stranger(daemon, b'{"type":"ca"}\n')
+
+
+async def stranger_guesses(daemon: Daemon, people: People) -> None:
+    await stranger(daemon, b'{"type":"enrol","secret":"%s","csr":"x"}\n' % (b"A" * 27))
+
+
 ATTACKS: list[Attack] = [
+    stranger_says_hello,
+    stranger_asks_for_the_authority,
+    stranger_guesses,
     plain_http,
     random_bytes,
     half_a_handshake,

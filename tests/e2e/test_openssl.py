@@ -129,8 +129,12 @@ async def test_an_expired_certificate_is_refused_with_an_alert(
     assert await refused(server, context) == "SSLV3_ALERT_CERTIFICATE_EXPIRED"
 
 
-async def test_without_a_certificate_there_is_an_alert(server: Server, people: People) -> None:
-    context = ssl.create_default_context(cafile=people.ca)
+async def test_without_a_certificate_there_is_an_alert_where_nobody_can_enrol(
+    run_server: Serve, own_people: People
+) -> None:
+    own_people.authority.place.key.unlink()
+    server = await run_server(ca=own_people.ca)
+    context = ssl.create_default_context(cafile=own_people.ca)
     assert await refused(server, context) == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 
 

@@ -67,6 +67,7 @@ from trio_chat.mls import (
     Received,
     X509Credential,
 )
+from trio_chat.pki import Authority, client_leaf
 
 OURS = CA.create()
 ANNA = OURS.person("anna")
@@ -665,3 +666,23 @@ def test_only_the_own_user_can_take_out_a_lost_leaf() -> None:
     forced = Group.join_external(info, eve, replace=0, authenticate=lambda *_: None)
     with pytest.raises(ProtocolError, match="take the place"):
         group.receive(forced.message)
+
+
+def test_a_chain_of_a_servers_intermediate_is_accepted(tmp_path: Path) -> None:
+    """What enrolment issues, `pki init --intermediate` and all."""
+    authority = Authority.create(tmp_path / "ca.crt", now=NOW - DAY)
+    below = authority.create_intermediate(now=NOW - DAY)
+    key = key_of("p256", "nora")
+    user = below.sign(key.public_key(), client_leaf("nora", bot=True), days=30, now=NOW - DAY)
+    device = issue_device(
+        user,
+        key,
+        "laptop",
+        now=NOW,
+        authority=authority.certificate,
+        intermediates=[below.certificate],
+    )
+    judge = Authenticator([authority.certificate])
+    found = judge.check(device.credential, device.signature_key.public, now=NOW)
+    assert found.user == "nora"
+    assert found.roles == {"bot"}

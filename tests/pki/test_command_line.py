@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ from trio_chat.cli import pki
 from trio_chat.errors import BadName, ConfigError
 from trio_chat.files import create_private
 from trio_chat.identity import client_identity
-from trio_chat.pki import read_certificate, serial_text
+from trio_chat.pki import Invite, Invites, Place, read_certificate, serial_text
 from trio_chat.pki.keys import is_encrypted, load_key
 
-COMMANDS = ("init", "issue", "sign", "renew", "revoke", "crl", "list", "show")
+COMMANDS = ("init", "issue", "request", "sign", "renew", "revoke", "crl", "list", "show")
 Type = Callable[[str], tuple[list[str], str]]
 
 
@@ -278,3 +279,75 @@ def test_a_second_ca_is_not_made_over_the_first(type_in: Type) -> None:
     Path("pki/ca.crt").rename("ca.crt")
     with pytest.raises(ConfigError, match=r"pki/ca\.key is there already"):
         type_in("init --encrypt")  # and asks for no passphrase
+
+
+def test_revoking_a_name_withdraws_its_invites(type_in: Type) -> None:
+    type_in("init")
+    now = datetime.now(UTC)
+    invites = Invites(Place(Path("pki/ca.crt")))
+    for name in ("bob", "nora"):
+        invites.add(Invite(name=name, expires=now + timedelta(days=1)), now)
+    results, told = type_in("revoke nora")  # who has no certificate yet
+    assert results == []
+    assert "withdrew 1 open invite\n" in told
+    type_in("issue bob")
+    results, told = type_in("revoke bob")
+    assert len(results) == 1
+    assert "withdrew 1 open invite\nrevoked 1 certificate" in told
+    with pytest.raises(ConfigError, match="no certificate was issued to nora"):
+        type_in("revoke nora")
+
+
+def test_a_request_is_made_and_signed_and_nothing_is_overwritten(type_in: Type) -> None:
+    type_in("init")
+    made, told = type_in("request bob")
+    assert made == ["bob.csr", "bob.key"]
+    assert "trio-chat pki sign bob.csr bob" in told
+    assert Path("bob.key").stat().st_mode & 0o777 == 0o600
+    before = Path("bob.key").read_bytes()
+    with pytest.raises(ConfigError, match="is there already"):
+        type_in("request bob")
+    Path("bob.csr").unlink()
+    with pytest.raises(ConfigError, match="is there already"):
+        type_in("request bob")
+    assert Path("bob.key").read_bytes() == before
+    for name in ("god", "../bob", ""):
+        with pytest.raises(BadName):
+            type_in(f"request {shlex.quote(name)}")
+
+
+def test_an_intermediate_is_made_with_the_ca_or_after_it(type_in: Type) -> None:
+    made, told = type_in("init --intermediate")
+    assert made == [f"pki/{n}" for n in ("ca.crt", "ca.key", "ca.crl")] + [
+        f"pki/intermediate.{n}" for n in ("crt", "key")
+    ]
+    assert told.endswith("next: trio-chat invite NAME\n")
+    type_in("init --ca other/ca.crt")
+    assert type_in("init --intermediate --ca other/ca.crt")[0] == [
+        f"other/intermediate.{n}" for n in ("crt", "key")
+    ]
+    with pytest.raises(ConfigError, match="is there already"):
+        type_in("init --intermediate --ca other/ca.crt")
+
+
+def test_where_the_root_s_key_was_taken_away_the_intermediate_signs(type_in: Type) -> None:
+    type_in("init --intermediate")
+    type_in("issue alice")
+    key = Path("pki/ca.key").read_bytes()
+    Path("pki/ca.key").unlink()
+    type_in("issue bob")
+    assert Path("pki/bob.crt").read_text().count("BEGIN CERTIFICATE") == 2
+    type_in("renew pki/bob.crt")
+    assert Path("pki/bob.crt").read_text().count("BEGIN CERTIFICATE") == 2
+    type_in("revoke bob")
+    type_in("crl")
+    with pytest.raises(ConfigError, match=r"ca\.key is missing"):
+        type_in("revoke alice")
+    with pytest.raises(ConfigError, match=r"ca\.key is missing"):
+        type_in("init --intermediate")
+    create_private(Path("pki/ca.key"), key)
+    type_in("revoke alice")
+    type_in("renew pki/intermediate.crt --days 100")
+    states = {e["name"]: e["state"] for e in json.loads("\n".join(type_in("list --json")[0]))}
+    assert (states["alice"], states["bob"]) == ("revoked", "revoked")
+    type_in("revoke pki/intermediate.crt")

@@ -10,7 +10,7 @@ from trio_chat.pki.issued import read_issued
 
 
 def _found(authority: Authority, target: str) -> set[int]:
-    return find_issued(authority.place, authority.certificate, target)
+    return find_issued(authority.place, target)
 
 
 def test_the_list_tells_who_has_what(authority: Authority, now: datetime) -> None:

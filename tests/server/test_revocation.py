@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.conftest import Serve
-from tests.peer import Connect
+from tests.peer import Connect, Peer
 from tests.people import People
 from trio_chat.errors import ConfigError, CrlUnusable, Revoked
+from trio_chat.files import replace_file
 from trio_chat.identity import client_identity
+from trio_chat.pki import Authority, Issued
 from trio_chat.pki.revocations import sign_crl
 from trio_chat.server.revocation import Revocations
+from trio_chat.tls import client_context
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -217,3 +221,58 @@ def test_an_unreadable_list_is_a_problem(own_people: People) -> None:
     crl.chmod(0)
     revocations.refresh()
     assert revocations.problem(0.0) is not None
+
+
+# --- a CA below the CA -------------------------------------------------------------------
+
+
+async def test_who_was_issued_by_an_intermediate_comes_in_and_can_be_revoked(
+    run_server: Serve, own_people: People
+) -> None:
+    below = own_people.authority.create_intermediate()
+    nora, paul = below.issue_client("nora"), below.issue_client("paul")
+    server = await run_server(ca=own_people.ca)
+
+    async def enter(issued: Issued) -> Peer:
+        assert issued.key is not None
+        context = client_context(issued.crt, issued.key, ca=own_people.ca)
+        return await Peer.connect(server.port, context)
+
+    first, second = await enter(nora), await enter(paul)
+    assert (await first.hello())["user"] == "nora"
+    assert (await second.hello())["user"] == "paul"
+    below.revoke([nora.certificate.serial_number])
+    assert (await first.rest())[-1]["reason"] == "revoked"
+    await second.quiet()
+    own_people.authority.revoke([below.certificate.serial_number])  # and with it all it signed
+    assert (await second.rest())[-1]["reason"] == "revoked"
+    late = await enter(paul)
+    assert [frame["code"] for frame in await late.rest()] == ["revoked"]
+    for peer in (first, second, late):
+        peer.drop()
+
+
+def test_a_list_that_lost_a_ca_s_part_lets_nobody_back_in(own_people: People) -> None:
+    authority = own_people.authority
+    root_s = authority.place.crl.read_bytes()
+    below = authority.create_intermediate()
+    nora = below.issue_client("nora").certificate
+    below.revoke([nora.serial_number])
+    found = Revocations(authority.place.crl, own_people.ca)
+    found.load(seen=True)
+    assert found.revokes(client_identity(nora))
+    replace_file(authority.place.crl, root_s)
+    assert not found.refresh()
+    assert found.problem(0.0) is not None
+    assert found.revokes(client_identity(nora))
+
+
+def test_an_intermediate_of_another_ca_vouches_for_no_list(
+    own_people: People, tmp_path: Path
+) -> None:
+    other = Authority.create(tmp_path / "other" / "ca.crt")
+    theirs = other.create_intermediate()
+    shutil.copy(theirs.place.intermediate, own_people.folder)
+    shutil.copy(theirs.place.crl, own_people.authority.place.crl)
+    with pytest.raises(ConfigError, match="is not signed by"):
+        Revocations(own_people.authority.place.crl, own_people.ca).load(seen=True)

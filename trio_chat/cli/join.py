@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trio_chat.cli.credentials import Credentials, add_connection_arguments, credentials
 from trio_chat.cli.faces import Conversation, interactive
 from trio_chat.cli.help import arguments
 from trio_chat.errors import ConfigError
@@ -16,18 +16,9 @@ if TYPE_CHECKING:
 
     from trio_chat.address import Address
 
-__all__ = [
-    "EPILOG",
-    "SUMMARY",
-    "USAGE",
-    "add_arguments",
-    "add_connection_arguments",
-    "address",
-    "credentials",
-    "run",
-]
+__all__ = ["EPILOG", "SUMMARY", "USAGE", "add_arguments", "address", "run"]
 
-USAGE = "trio-chat join HOST:PORT --cert FILE --key FILE [ARGUMENTS]"
+USAGE = "trio-chat join HOST:PORT [--invite TOKEN] [ARGUMENTS]"
 SUMMARY = "enter a room and chat, in the terminal"
 
 WARN_DAYS = 14  # before one's own certificate ends
@@ -35,20 +26,9 @@ WARN_DAYS = 14  # before one's own certificate ends
 EPILOG = """\
 examples:
   trio-chat join localhost:8443 --cert pki/alice.crt --key pki/alice.key
-  trio-chat join localhost --cert bot.crt --key bot.key --plain < lines.txt
 
 Inside, /help lists the commands and Tab completes them; Ctrl-D leaves.
 """
-
-
-def add_connection_arguments(group: argparse._ArgumentGroup) -> None:
-    """Add with which certificate to connect and whom to trust: for `join` and `send`."""
-    add = group.add_argument
-    add("--cert", type=Path, metavar="FILE", help="your certificate")
-    add("--key", type=Path, metavar="FILE", help="its private key")
-    add("--ca", type=Path, metavar="FILE", help="whom to trust (ca.crt beside --cert)")
-    add("--pin", metavar="SHA256", help="trust the server with this key, whatever its name")
-    add("--passphrase-file", metavar="FILE", help="opens your key; - is standard input")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("address", metavar="HOST:PORT", nargs="?", help="the server; its port is 8443 if left out")
     add("-ip", metavar="IP", help="the server, another way to say it")
     add("-p", metavar="PORT", type=int, help="its port, another way to say it")
+    add("--invite", metavar="TOKEN", help="enrol first: get a certificate; - asks for the token")
     add_connection_arguments(group)
     add(
         "--room",
@@ -101,29 +82,6 @@ def address(options: argparse.Namespace) -> Address:
     return Address(found.host, options.p)
 
 
-def credentials(options: argparse.Namespace) -> tuple[Path, Path, bytes | None]:
-    """Return certificate, key and the key's passphrase, if it has one.
-
-    Raises:
-        ConfigError: one of the files is not given, or the passphrase cannot be had.
-    """
-    from trio_chat.cli.passphrase import read_passphrase
-
-    if options.cert is None or options.key is None:
-        missing = "--cert" if options.cert is None else "--key"
-        raise ConfigError(
-            f"{missing} is missing: your certificate is who you are",
-            hint="trio-chat pki issue NAME makes a certificate and its key",
-        )
-    for path in (options.cert, options.key):
-        if not path.exists():
-            raise ConfigError(
-                f"there is no {path}",
-                hint="trio-chat pki issue NAME makes a certificate and its key",
-            )
-    return options.cert, options.key, read_passphrase(options.key, options.passphrase_file)
-
-
 def run(options: argparse.Namespace) -> int:
     """Chat until the user leaves; 130 if that was by SIGINT."""
     where = address(options)
@@ -133,36 +91,79 @@ def run(options: argparse.Namespace) -> int:
             "standard input cannot hold both the passphrase and the lines",
             hint="--passphrase-file FILE",
         )
-    cert, key, passphrase = credentials(options)
+    rooms = options.room
+    if options.invite is not None:
+        room = _enrol(options, where)
+        rooms = rooms or ([room] if room else [])
+    found = credentials(options, where)
 
     from trio_chat.client import connect
     from trio_chat.identity import key_fingerprint
     from trio_chat.pki import read_certificate
     from trio_chat.ui.state import state_folder
 
-    certificate = read_certificate(cert)
-    _warn_of_the_end(cert, certificate)
+    certificate = read_certificate(found.cert)
+    _warn_of_the_end(found, certificate)
     connecting = connect(
-        where, cert=cert, key=key, ca=options.ca, pin=options.pin, passphrase=passphrase
+        where,
+        cert=found.cert,
+        key=found.key,
+        ca=found.ca,
+        pin=found.pin,
+        passphrase=found.passphrase,
     )
     return Conversation(
         connecting=connecting,
         fingerprint=key_fingerprint(certificate),
-        rooms=options.room,
+        rooms=rooms,
         folder=state_folder(),
         colour=options.color,
         toolbar=not options.no_toolbar,
     ).run(plain=not talk)
 
 
-def _warn_of_the_end(path: Path, certificate: Certificate) -> None:
+def _enrol(options: argparse.Namespace, where: Address) -> str | None:
+    """Redeem the invite; return the room that it is for, if it names one."""
+    import trio
+
+    from trio_chat.cli.credentials import read_invitation
+    from trio_chat.client import enrol
+    from trio_chat.text import safe
+
+    if any((options.cert, options.key, options.ca, options.pin)):
+        raise ConfigError(
+            "--invite gets a certificate, and a CA to trust; --cert, --key, --ca and --pin name "
+            "others",
+            hint="leave one or the other out",
+        )
+    made = trio.run(enrol, where, read_invitation(options.invite))
+    print(f"you are {safe(made.user)} at {safe(str(where))}", file=sys.stderr)
+    print(f"from now on this will do: trio-chat join {safe(str(where))}", file=sys.stderr)
+    if made.remembered.pin is not None:
+        print(
+            f"trio-chat: warning: the server's certificate is not for {safe(where.host)}; its key "
+            f"is remembered instead\n"
+            "trio-chat: hint: where you were invited to that address, it is all right",
+            file=sys.stderr,
+        )
+    sys.stderr.flush()
+    return made.room
+
+
+def _warn_of_the_end(found: Credentials, certificate: Certificate) -> None:
     """Say in time that one will need another certificate."""
     import datetime as dt
 
     left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
-    if dt.timedelta(0) < left < dt.timedelta(days=WARN_DAYS):
+    warned = dt.timedelta(days=WARN_DAYS)
+    hint = f"where its CA is: trio-chat pki renew {found.cert}"
+    if found.enrolled:
+        life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        warned = min(warned, life * 3 / 10)  # it should have been renewed at a third
+        hint = "it is renewed when you connect; else ask for another invite"
+    if dt.timedelta(0) < left < warned:
         print(
             f"trio-chat: warning: your certificate ends in {left.days} days\n"
-            f"trio-chat: hint: where its CA is: trio-chat pki renew {path}",
+            f"trio-chat: hint: {hint}",
             file=sys.stderr,
         )

@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ SUMMARY = "a small private CA: who may come in, and who no longer"
 EPILOG = """\
 examples:
   trio-chat pki init                    make pki/ca.crt
-  trio-chat pki issue --server --public-name chat.example.org
   trio-chat pki issue bob               a key and a certificate for bob
   trio-chat pki revoke bob              and never again"""
 
@@ -45,6 +45,8 @@ def _init(options: argparse.Namespace) -> int:
     from trio_chat.pki import Authority, Place
 
     place = Place(options.ca)
+    if options.intermediate and place.ca.exists():
+        return _init_intermediate(_open(options, root=True), options)
     for there in (place.ca, place.key):  # before anybody types a passphrase
         if there.exists():
             raise ConfigError(
@@ -56,12 +58,26 @@ def _init(options: argparse.Namespace) -> int:
         if options.encrypt or options.passphrase_file
         else None
     )
-    Authority.create(
-        options.ca, days=options.days, key_type=options.key_type, passphrase=passphrase
+    authority = Authority.create(
+        options.ca,
+        days=options.days,
+        key_type=options.key_type,
+        passphrase=passphrase,
     )
     _say(f"made a CA; whoever has {place.key} can let anybody in: keep it")
     _made(place.ca, place.key, place.crl)
+    if options.intermediate:
+        return _init_intermediate(authority, options)
     _next(f"trio-chat pki issue --server{place.as_option()}")
+    return 0
+
+
+def _init_intermediate(authority: Authority, options: argparse.Namespace) -> int:
+    place = authority.place
+    authority.create_intermediate(days=options.days, key_type=options.key_type)
+    _say(f"made a CA below it, which signs for the server; {place.key} can be taken away now")
+    _made(place.intermediate, place.intermediate_key)
+    _next(f"trio-chat invite NAME{place.as_option()}")
     return 0
 
 
@@ -98,6 +114,20 @@ def _issue(options: argparse.Namespace) -> int:
     return 0
 
 
+def _request(options: argparse.Namespace) -> int:
+    from trio_chat.cli.passphrase import new_passphrase
+    from trio_chat.pki import make_request
+
+    key = options.out / f"{options.name}.key"
+    passphrase = new_passphrase(key, None) if options.encrypt else None
+    _make_folder(options.out)
+    csr = make_request(options.name, key, key_type=options.key_type, passphrase=passphrase)
+    _say(f"made a key, which stays here, and a request: send {csr} to whoever has the CA")
+    _made(csr, key)
+    _next(f"where the CA is: trio-chat pki sign {csr.name} {options.name}")
+    return 0
+
+
 def _sign(options: argparse.Namespace) -> int:
     from trio_chat.pki import client_leaf, read_csr, server_hosts, server_leaf
 
@@ -121,8 +151,13 @@ def _sign(options: argparse.Namespace) -> int:
 
 
 def _renew(options: argparse.Namespace) -> int:
+    from trio_chat.pki import Authority, Place, is_issued_by, read_certificate
+
+    place = Place(options.ca)
+    crt = Path(options.file) if options.file else place.server_certificate
     authority = _open(options)
-    crt = Path(options.file) if options.file else authority.place.server_certificate
+    if place.intermediate.exists() and is_issued_by(read_certificate(crt), place.issuers()[-1]):
+        authority = Authority.load_intermediate(options.ca)
     made = authority.renew(crt, days=options.days)
     _say(f"good until {made.certificate.not_valid_after_utc:%Y-%m-%d}; the key is the same")
     _made(made.crt)
@@ -130,24 +165,35 @@ def _renew(options: argparse.Namespace) -> int:
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    from trio_chat.pki import find_issued, serial_text
+    from trio_chat.pki import Invites, Place, find_issued, revoke_issued, serial_text
 
-    authority = _open(options)
-    serials = find_issued(authority.place, authority.certificate, options.target)
-    new = authority.revoke(serials)
+    place = Place(options.ca)
+    place.check_there()
+    withdrawn = Invites(place).withdraw(options.target)
+    if withdrawn:
+        _say(f"withdrew {withdrawn} open invite{'s' * (withdrawn != 1)}")
+        if not find_issued(place, options.target, missing_ok=True):
+            return 0
+    serials, new = revoke_issued(place, options.target, partial(_open, options, root=True))
     for serial in sorted(serials):
         print(f"0x{serial_text(serial)}")
     already = "" if len(new) == len(serials) else f", {len(serials) - len(new)} were already"
     _say(f"revoked {len(new)} certificate{'s' * (len(new) != 1)}{already}")
-    _say(f"the server reads {authority.place.crl}; give a copy to every server that uses this CA")
+    _say(f"the server reads {place.crl}; give a copy to every server that uses this CA")
     return 0
 
 
 def _crl(options: argparse.Namespace) -> int:
-    authority = _open(options)
-    authority.revoke([])
+    from trio_chat.pki import Authority, Place
+
+    place = Place(options.ca)
+    below = place.intermediate_key.exists()
+    if place.key.exists() or not below:
+        _open(options, root=True).revoke([])
+    if below:
+        Authority.load_intermediate(options.ca).revoke([])
     _say("signed the revocation list, good for 60 days")
-    _made(authority.place.crl)
+    _made(place.crl)
     return 0
 
 
@@ -171,12 +217,17 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _open(options: argparse.Namespace) -> Authority:
-    """Open the CA; ask for its passphrase if it has one."""
+def _open(options: argparse.Namespace, *, root: bool = False) -> Authority:
+    """Open the CA; ask for its passphrase if it has one.
+
+    Where its key has been taken away, the intermediate CA serves, unless `root` forbids it.
+    """
     from trio_chat.cli.passphrase import read_passphrase
     from trio_chat.pki import Authority, Place
 
     place = Place(options.ca)
+    if not root and not place.key.exists() and place.intermediate_key.exists():
+        return Authority.load_intermediate(options.ca)
     passphrase = read_passphrase(place.key, options.passphrase_file) if place.key.exists() else None
     return Authority.load(options.ca, passphrase=passphrase)
 
@@ -247,6 +298,7 @@ def _next(command: str) -> None:
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "init": _init,
     "issue": _issue,
+    "request": _request,
     "sign": _sign,
     "renew": _renew,
     "revoke": _revoke,

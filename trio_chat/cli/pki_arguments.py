@@ -15,13 +15,16 @@ __all__ = ["add_arguments"]
 _EXAMPLES = {
     "init": """\
   trio-chat pki init
-  trio-chat pki init --ca lab/ca.crt --encrypt""",
+  trio-chat pki init --ca lab/ca.crt --encrypt
+  trio-chat pki init --intermediate""",
     "issue": """\
   trio-chat pki issue bob --device laptop
   trio-chat pki issue --server --public-name chat.example.org""",
+    "request": """\
+  trio-chat pki request bob""",
     "sign": """\
-  openssl req -new -newkey ed25519 -nodes -keyout bob.key -subj / -out bob.csr
-  trio-chat pki sign bob.csr bob""",
+  trio-chat pki sign bob.csr bob
+  trio-chat pki sign server.csr --server --public-name chat.example.org""",
     "renew": """\
   trio-chat pki renew
   trio-chat pki renew pki/bob.crt --days 90""",
@@ -51,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _days(init, 3650)
     _key_type(init)
     _flag(init, "--encrypt", "protect the CA's key with a passphrase")
+    _flag(init, "--intermediate", "and a CA below it, for the server to sign with")
     _place(init)
 
     issue = _command(
@@ -67,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _flag(issue, "--encrypt", "ask for a passphrase to protect the new key")
     _out(issue)
     _place(issue)
+
+    request = _command(commands, "request", "make a key and a request, for another's CA to sign")
+    request.add_argument("name", metavar="NAME", help="who: makes NAME.key and NAME.csr")
+    _key_type(request)
+    _flag(request, "--encrypt", "ask for a passphrase to protect the new key")
+    request.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path(), help="where to (default: here)"
+    )
 
     sign = _command(
         commands,

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from trio_chat.errors import ConfigError
 from trio_chat.files import read_private
-from trio_chat.pki import Authority, Place, find_issued, is_encrypted, serial_text
+from trio_chat.pki import (
+    Authority,
+    Invites,
+    Place,
+    find_issued,
+    is_encrypted,
+    revoke_issued,
+    serial_text,
+)
 
 __all__ = ["revoke"]
 
@@ -18,22 +26,32 @@ _FILES = (".crt", ".pem", ".cer")
 def revoke(ca: Path, what: str, certificate: str | None) -> list[str]:
     """Put on the list what the words stand for, or a certificate in PEM of that name.
 
+    Invites that are open for a name of that kind are withdrawn as well.
+
     Returns the serial numbers, those that were on the list already among them.
 
     Raises:
         ConfigError: the CA's key is not here or not open, or there is no such certificate.
     """
     place = Place(ca)
-    _check_key(place, what)
-    authority = Authority.load(ca)
     if certificate is not None:
-        serials = _find_same(authority, certificate, what)
+        serials = _revoke_same(place, certificate, what)
     elif what.endswith(_FILES):
         raise ConfigError(f"there is no file {what}")  # here it would be a file of the server's
     else:
-        serials = find_issued(place, authority.certificate, what)
-    authority.revoke(serials)
+        if Invites(place).withdraw(what) and not find_issued(place, what, missing_ok=True):
+            return []
+        serials = _revoke(place, what, what)
     return [f"0x{serial_text(serial)}" for serial in sorted(serials)]
+
+
+def _revoke(place: Place, target: str, what: str) -> set[int]:
+    def root() -> Authority:
+        _check_key(place, what)
+        return Authority.load(place.ca)
+
+    serials, _ = revoke_issued(place, target, root)
+    return serials
 
 
 def _check_key(place: Place, what: str) -> None:
@@ -51,12 +69,12 @@ def _check_key(place: Place, what: str) -> None:
         )
 
 
-def _find_same(authority: Authority, pem: str, name: str) -> set[int]:
-    """Return the serial numbers of a certificate, called `name`, and of all with its key."""
+def _revoke_same(place: Place, pem: str, name: str) -> set[int]:
+    """Revoke a certificate, called `name`, and all with its key; return their serial numbers."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "asked.crt")
         path.write_text(pem, encoding="utf-8")
         try:
-            return find_issued(authority.place, authority.certificate, str(path))
+            return _revoke(place, str(path), name)
         except ConfigError as error:
             raise ConfigError(str(error).replace(str(path), name), hint=error.hint) from None

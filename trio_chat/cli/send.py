@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from trio_chat.cli.credentials import add_connection_arguments, credentials
 from trio_chat.cli.help import arguments
-from trio_chat.cli.join import add_connection_arguments, credentials
 from trio_chat.errors import ConfigError, Disconnected, TextTooLong
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "SUMMARY", "USAGE", "add_arguments", "run"]
 
-USAGE = "trio-chat send HOST:PORT --room ROOM TEXT --cert FILE --key FILE"
+USAGE = "trio-chat send HOST:PORT --room ROOM TEXT [ARGUMENTS]"
 SUMMARY = "send one message and wait until the server has it"
 
 EPILOG = """\
@@ -44,21 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Send, wait for the acknowledgement, and return 0."""
-    cert, key, passphrase = credentials(options)
-    text = _text(options.text)
-
     import trio
 
     from trio_chat.address import Address
     from trio_chat.client import connect
 
+    where = Address.parse(options.address)
+    found = credentials(options, where)
+    text = _text(options.text)
     connecting = connect(
-        Address.parse(options.address),
-        cert=cert,
-        key=key,
-        ca=options.ca,
-        pin=options.pin,
-        passphrase=passphrase,
+        where,
+        cert=found.cert,
+        key=found.key,
+        ca=found.ca,
+        pin=found.pin,
+        passphrase=found.passphrase,
     )
     trio.run(_send, connecting, options.room, text, options.notice)
     return 0

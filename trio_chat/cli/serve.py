@@ -104,6 +104,7 @@ async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None
     import trio
 
     from trio_chat.cli.admin_client import socket_of
+    from trio_chat.cli.invite import keep_address
     from trio_chat.cli.revoking import revoke
     from trio_chat.cli.upkeep import keep_up
     from trio_chat.server import Desk, Tools, open_admin_socket, serve_admin
@@ -118,6 +119,7 @@ async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None
             server: Server = await nursery.start(_until_done, config, helpers)
             with helpers, open_admin_socket(socket_of(config.ca)) as admins:
                 _announce(server, first)
+                await trio.to_thread.run_sync(keep_address, server)
                 async with trio.open_nursery() as beside:
                     desk = Desk(server, tools, beside)
                     beside.start_soon(_heed_signals, signals, desk, had_terminal)

@@ -48,7 +48,13 @@ def endings(ca: Path, cert: Path, now: dt.datetime) -> list[Ending]:
     found: list[Ending] = []
     at = ("--ca", str(ca))
     renew = shlex.join(("trio-chat", "pki", "renew", str(cert), *at))
-    remedies = {ca: "make a new CA", cert: f"{renew} && kill -HUP {os.getpid()}"}
+    below = ca.with_name("intermediate.crt")
+    again = shlex.join(("trio-chat", "pki", "renew", str(below), *at))
+    remedies = {
+        ca: "make a new CA",
+        below: f"where the CA's key is: {again}",
+        cert: f"{renew} && kill -HUP {os.getpid()}",
+    }
     for path, remedy in remedies.items():
         try:
             found.append(Ending(path, read_certificate(path).not_valid_after_utc - now, remedy))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from trio_chat.client.client import Client as Client
 from trio_chat.client.connecting import connect as connect
 from trio_chat.client.devices import AUTO as AUTO
+from trio_chat.client.enrolling import Enrolment as Enrolment
+from trio_chat.client.enrolling import enrol as enrol
 from trio_chat.client.events import ClientEvent as ClientEvent
 from trio_chat.client.events import Connected as Connected
 from trio_chat.client.events import Gap as Gap
 from trio_chat.client.events import Offline as Offline
 from trio_chat.client.events import RoomClosed as RoomClosed
 from trio_chat.client.events import RoomReset as RoomReset
+from trio_chat.client.remembered import Remembered as Remembered
+from trio_chat.client.remembered import recall as recall
 from trio_chat.client.room import Room as Room
 
 __all__ = [
@@ -18,10 +22,14 @@ __all__ = [
     "Client",
     "ClientEvent",
     "Connected",
+    "Enrolment",
     "Gap",
     "Offline",
+    "Remembered",
     "Room",
     "RoomClosed",
     "RoomReset",
     "connect",
+    "enrol",
+    "recall",
 ]

@@ -16,6 +16,7 @@ from trio_chat.client.client import Client
 from trio_chat.client.connection import open_connection
 from trio_chat.client.devices import AUTO, claim_device
 from trio_chat.client.dialling import Credentials, Dialled, dial, own_certificate
+from trio_chat.client.renewal import PATIENCE, keep_renewed, renew_if_due
 from trio_chat.client.session import Session
 from trio_chat.errors import ConfigError
 from trio_chat.identity import key_fingerprint
@@ -86,7 +87,10 @@ async def connect(
             device=device,
             program=program,
             reconnect=reconnect,
+            beside=partial(keep_renewed, credentials=credentials),
         ) as client:
+            with trio.move_on_after(PATIENCE):
+                await renew_if_due(client, credentials)
             yield client
 
 
@@ -101,8 +105,12 @@ async def run_client(
     reconnect: bool = True,
     backoff: Backoff | None = None,
     event_limit: int = 1000,
+    beside: Callable[[Client], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Client]:
-    """Run a client whose streams come from `dialler`: what `connect` does without files."""
+    """Run a client whose streams come from `dialler`: what `connect` does without files.
+
+    `beside` runs as long as the client does.
+    """
     again = partial(open_connection, dialler, program=program, device=device)
     connection = await again()
     client = Client(
@@ -117,6 +125,8 @@ async def run_client(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client._supervise)
+            if beside is not None:
+                nursery.start_soon(beside, client)
             try:
                 yield client
             except BaseException as error:  # kept out of the nursery's group, raised below
@@ -124,6 +134,7 @@ async def run_client(
             finally:
                 with trio.CancelScope(shield=True):  # bounded: a goodbye takes a second
                     await client.aclose()
+                nursery.cancel_scope.cancel()  # what runs beside it
     except BaseException as error:
         if raised is None or not _only_cancelled(error):
             raise

@@ -20,9 +20,11 @@ from trio_chat.address import Address
 from trio_chat.client.refusals import broken, check_dates, no_connection
 from trio_chat.errors import ConfigError, NotTrusted, Unreachable
 from trio_chat.identity import key_fingerprint
-from trio_chat.tls import ALPN, check_server, client_context
+from trio_chat.tls import ALPN, check_server, client_context, stranger_context
 
-__all__ = ["Credentials", "Dialled", "dial", "own_certificate"]
+__all__ = ["Credentials", "Dialled", "dial", "dial_as_stranger", "own_certificate"]
+
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension)
 
 
 @attrs.frozen(kw_only=True)
@@ -58,14 +60,38 @@ async def dial(address: Address, credentials: Credentials) -> Dialled:
         Unreachable: nobody answers, or TLS failed.
     """
     context = await trio.to_thread.run_sync(_prepare, credentials)
+    stream, der = await _open(address, context)
     try:
-        tcp = await trio.open_tcp_stream(address.host, address.port)
-    except OSError as error:
-        raise no_connection(error, address) from None
-    stream = trio.SSLStream(tcp, context, server_hostname=address.host)
-    try:
-        der = await _handshake(stream, address)
         return Dialled(stream, _check(der, address.host, credentials.pin))
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+
+
+async def dial_as_stranger(
+    address: Address, ca: bytes | None
+) -> tuple[trio.abc.Stream, x509.Certificate]:
+    """Connect without a certificate of ours; return the stream and the server's certificate.
+
+    Args:
+        address: The server's.
+        ca: The certificate of the one authority to trust, in DER; None trusts anybody, and
+            is only for asking for that certificate. Whether the certificate is for `address`
+            is not checked, but that it is a server's is, where there is a `ca`.
+
+    Raises:
+        NotTrusted: what answers there is not a server of that authority.
+        CertificateRefused: the server has nothing to say to who has no certificate.
+        Unreachable: nobody answers, or TLS failed.
+    """
+    stream, der = await _open(address, stranger_context(ca))
+    try:
+        if ca is not None:
+            check_server(der, None)
+        return stream, x509.load_der_x509_certificate(der)
+    except _UNREADABLE:
+        await trio.aclose_forcefully(stream)
+        raise NotTrusted("the server's certificate cannot be read") from None
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -104,8 +130,24 @@ def _check(der: bytes, host: str, pin: str | None) -> str:
     try:
         check_server(der, host, pin=pin)
         return key_fingerprint(x509.load_der_x509_certificate(der))
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except _UNREADABLE:
         raise NotTrusted("the server's certificate cannot be read") from None
+
+
+async def _open(
+    address: Address, context: ssl.SSLContext
+) -> tuple[trio.SSLStream[trio.SocketStream], bytes]:
+    """Connect and shake hands; return the stream and the server's certificate in DER."""
+    try:
+        tcp = await trio.open_tcp_stream(address.host, address.port)
+    except OSError as error:
+        raise no_connection(error, address) from None
+    stream = trio.SSLStream(tcp, context, server_hostname=address.host)
+    try:
+        return stream, await _handshake(stream, address)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
 
 
 async def _handshake(stream: trio.SSLStream[trio.SocketStream], address: Address) -> bytes:

@@ -148,7 +148,7 @@ def check_dates(certificate: x509.Certificate, path: Path, now: datetime) -> Non
     if now > certificate.not_valid_after_utc:
         raise CertificateRefused(
             f"your certificate {name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}",
-            hint=f"trio-chat pki renew {path}",
+            hint=f"where its CA is: trio-chat pki renew {path}; or ask for an invite and join anew",
         )
     if now < certificate.not_valid_before_utc:
         raise CertificateRefused(

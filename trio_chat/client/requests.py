@@ -15,6 +15,7 @@ from trio_chat.errors import ChatError
 from trio_chat.protocol.frames import (
     Away,
     Create,
+    Enrolled,
     Event,
     History,
     Join,
@@ -26,6 +27,7 @@ from trio_chat.protocol.frames import (
     Ok,
     Page,
     Person,
+    Renew,
     Rooms,
     SetTopic,
     Typing,
@@ -38,7 +40,18 @@ __all__ = ["Asking", "Request", "Requests", "Ticket"]
 T = TypeVar("T")
 
 Asking = (
-    Join | Leave | Create | History | List | ListRooms | SetTopic | Typing | Away | Nick | Whois
+    Join
+    | Leave
+    | Create
+    | History
+    | List
+    | ListRooms
+    | SetTopic
+    | Typing
+    | Away
+    | Nick
+    | Whois
+    | Renew
 )
 """The commands that carry an `id` and get one reply with it."""
 
@@ -48,6 +61,7 @@ _REPLIES: dict[type, type] = {
     List: Users,
     ListRooms: Rooms,
     Whois: Person,
+    Renew: Enrolled,
 }
 
 

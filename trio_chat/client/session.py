@@ -28,6 +28,7 @@ from trio_chat.protocol.frames import (
     Command,
     Count,
     Direct,
+    Enrolled,
     Entered,
     Error,
     Event,
@@ -217,14 +218,14 @@ class Session:
                 self._error(frame)
             case Users() if frame.id is None:
                 self._roster(frame)
-            case Joined() | Ok() | Page() | Users() | Rooms() | Person():
+            case Joined() | Ok() | Page() | Users() | Rooms() | Person() | Enrolled():
                 self._reply(frame)
             case Welcome():
                 raise ProtocolError("the server said `welcome` twice")
             case _:
                 pass  # ping and pong are the connection's
 
-    def _reply(self, frame: Joined | Ok | Page | Users | Rooms | Person) -> None:
+    def _reply(self, frame: Joined | Ok | Page | Users | Rooms | Person | Enrolled) -> None:
         request = self._requests.answered(frame.id)
         if request is None:
             return

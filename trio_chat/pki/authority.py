@@ -14,7 +14,6 @@ from pathlib import Path
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from trio_chat import names
@@ -27,6 +26,7 @@ from trio_chat.pki.certificates import (
     is_issued_by,
     leaf_again,
     make_ca,
+    make_intermediate,
     make_leaf,
     public_key,
     read_certificate,
@@ -37,14 +37,13 @@ from trio_chat.pki.keys import (
     KeyType,
     PrivateKey,
     PublicKey,
-    check_public_key,
     dump_key,
     generate_key,
 )
 from trio_chat.pki.place import Place
 from trio_chat.pki.revocations import resign_crl, revoked
 
-__all__ = ["CA_DAYS", "LEAF_DAYS", "Authority", "Issued", "read_csr"]
+__all__ = ["CA_DAYS", "LEAF_DAYS", "Authority", "Issued"]
 
 CA_DAYS = 3650
 LEAF_DAYS = 365
@@ -61,11 +60,15 @@ class Issued:
 
 @attrs.frozen(kw_only=True)
 class Authority:
-    """A CA whose key is open. `now` is the present moment wherever it is left out."""
+    """A CA whose key is open. `now` is the present moment wherever it is left out.
+
+    `chain` is what its certificates need beside them, where it is not the root itself.
+    """
 
     place: Place
     certificate: x509.Certificate
     key: PrivateKey = attrs.field(repr=False)
+    chain: tuple[x509.Certificate, ...] = ()
 
     @classmethod
     def create(
@@ -94,7 +97,8 @@ class Authority:
                 f"{place.ca.name} is the name of another of the CA's files",
                 hint=f"--ca {shlex.quote(str(place.folder / 'ca.crt'))}",
             )
-        _refuse_existing([*parts, *place.issued.glob("*.crt")])
+        below = (place.intermediate, place.intermediate_key)
+        _refuse_existing([*parts, *below, *place.issued.glob("*.crt")])
         with place.lock():
             _refuse_existing(parts)
             try:
@@ -117,6 +121,46 @@ class Authority:
         place = Place(ca)
         certificate, key = place.load_issuer(passphrase)
         return cls(place=place, certificate=certificate, key=key)
+
+    @classmethod
+    def load_intermediate(cls, ca: Path) -> Authority:
+        """Open the CA below the one at `ca`, which signs for a server and has no passphrase.
+
+        Raises:
+            ConfigError: a file is missing or unusable, or they do not belong together.
+        """
+        place = Place(ca)
+        certificate, key = place.load_intermediate()
+        return cls(place=place, certificate=certificate, key=key, chain=(certificate,))
+
+    def create_intermediate(
+        self, *, days: int = CA_DAYS, key_type: KeyType = "p256", now: datetime | None = None
+    ) -> Authority:
+        """Make a CA below this one, which may issue to people and not to other CAs.
+
+        Its key has no passphrase: a server must be able to use it at any time.
+
+        Raises:
+            ConfigError: one is there already, or cannot be written.
+        """
+        place, now = self.place, now or datetime.now(UTC)
+        key = generate_key(key_type)
+        name = f"trio-chat intermediate CA {secrets.token_hex(4)}"
+        with place.lock():
+            _refuse_existing([place.intermediate, place.intermediate_key])
+            certificate = make_intermediate(
+                key.public_key(), name, self.certificate, self.key, days=days, now=now
+            )
+            try:
+                create_private(place.intermediate_key, dump_key(key))
+                record(place, certificate)
+                _write(place.intermediate, certificate)
+                resign_crl(place, certificate, key, now=now)
+            except BaseException:
+                place.intermediate.unlink(missing_ok=True)
+                place.intermediate_key.unlink(missing_ok=True)
+                raise
+        return Authority(place=place, certificate=certificate, key=key, chain=(certificate,))
 
     def issue_client(
         self,
@@ -196,7 +240,7 @@ class Authority:
         with self.place.lock():
             _refuse_existing([crt])
             certificate = self.sign(key, leaf, days=days, now=now)
-            _write(crt, certificate)
+            _write(crt, certificate, *self.chain)
         return Issued(certificate=certificate, crt=crt, key=None)
 
     def renew(self, crt: Path, *, days: int = LEAF_DAYS, now: datetime | None = None) -> Issued:
@@ -209,13 +253,16 @@ class Authority:
         if not is_issued_by(old, self.certificate):
             raise ConfigError(f"{crt} was not issued by {self.place.ca}")
         with self.place.lock():
-            if self._is_revoked(old):
+            if self.is_revoked(old):
                 raise ConfigError(
                     f"{crt} is revoked and stays so",
                     hint="move it and its key away, then make new ones with trio-chat pki issue",
                 )
-            certificate = self.sign(public_key(old), leaf_again(old), days=days, now=now)
-            _write(crt, certificate)
+            if self.place.intermediate.exists() and old == self.place.issuers()[-1]:
+                certificate = self._intermediate_again(old, days, now or datetime.now(UTC))
+            else:
+                certificate = self.sign(public_key(old), leaf_again(old), days=days, now=now)
+            _write(crt, certificate, *self.chain)
         key = crt.with_suffix(".key")
         return Issued(certificate=certificate, crt=crt, key=key if key.exists() else None)
 
@@ -255,37 +302,28 @@ class Authority:
             create_private(key_file, dump_key(key, passphrase))
             try:
                 certificate = self.sign(key.public_key(), leaf, days=days, now=now)
-                _write(crt, certificate)
+                _write(crt, certificate, *self.chain)
             except BaseException:
                 key_file.unlink(missing_ok=True)
                 raise
         return Issued(certificate=certificate, crt=crt, key=key_file)
 
-    def _is_revoked(self, certificate: x509.Certificate) -> bool:
+    def _intermediate_again(
+        self, old: x509.Certificate, days: int, now: datetime
+    ) -> x509.Certificate:
+        """Return the intermediate CA's certificate for another time; all it signed stays good."""
+        certificate = make_intermediate(
+            public_key(old), old.subject, self.certificate, self.key, days=days, now=now
+        )
+        record(self.place, certificate)
+        return certificate
+
+    def is_revoked(self, certificate: x509.Certificate) -> bool:
         """Is it, or another one for the same key, on the list?"""
         key = key_fingerprint(certificate)
         same = [c for c in read_issued(self.place) if key_fingerprint(c) == key]
         ended = revoked(self.place, self.certificate)
         return any(c.serial_number in ended for c in (certificate, *same))
-
-
-def read_csr(path: Path) -> PublicKey:
-    """Return the public key of a certificate request, the one thing taken from it.
-
-    Raises:
-        ConfigError: it cannot be read, is no request, or its maker does not hold the key.
-    """
-    try:
-        request = x509.load_pem_x509_csr(path.read_bytes())
-        proven = request.is_signature_valid
-        key = request.public_key()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(f"{path} holds no certificate request in PEM") from None
-    if not proven:
-        raise ConfigError(f"{path} is not signed by the key in it")
-    return check_public_key(key)
 
 
 def _refuse_existing(paths: Iterable[Path]) -> None:
@@ -296,5 +334,5 @@ def _refuse_existing(paths: Iterable[Path]) -> None:
             )
 
 
-def _write(crt: Path, certificate: x509.Certificate) -> None:
-    replace_file(crt, certificate.public_bytes(Encoding.PEM))
+def _write(crt: Path, *certificates: x509.Certificate) -> None:
+    replace_file(crt, b"".join(each.public_bytes(Encoding.PEM) for each in certificates))

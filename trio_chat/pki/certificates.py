@@ -31,6 +31,7 @@ __all__ = [
     "issuer_key_id",
     "leaf_again",
     "make_ca",
+    "make_intermediate",
     "make_leaf",
     "public_key",
     "read_certificate",
@@ -137,15 +138,36 @@ def leaf_again(certificate: x509.Certificate) -> Leaf:
 def make_ca(key: PrivateKey, name: str, *, days: int, now: datetime) -> x509.Certificate:
     """Return a self-signed CA certificate, which may have one CA beneath it."""
     return (
-        _builder(key.public_key(), now - SKEW, now + timedelta(days=days))
-        .subject_name(_subject(name, []))
+        _ca_builder(key.public_key(), _subject(name, []), now - SKEW, now + timedelta(days=days), 1)
         .issuer_name(_subject(name, []))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
         )
         .sign(key, hash_for(key))
+    )
+
+
+def make_intermediate(
+    key: PublicKey,
+    subject: x509.Name | str,
+    issuer: x509.Certificate,
+    issuer_key: PrivateKey,
+    *,
+    days: int,
+    now: datetime,
+) -> x509.Certificate:
+    """Return the certificate of a CA that has no other CA beneath it.
+
+    Raises:
+        ConfigError: the issuer's certificate is over.
+    """
+    begin, end = _within(issuer, days, now)
+    name = _subject(subject, []) if isinstance(subject, str) else subject
+    return (
+        _ca_builder(key, name, begin, end, 0)
+        .issuer_name(issuer.subject)
+        .add_extension(issuer_key_id(issuer), critical=False)
+        .sign(issuer_key, hash_for(issuer_key))
     )
 
 
@@ -163,10 +185,7 @@ def make_leaf(
     Raises:
         ConfigError: the issuer's certificate is over, or the key is of no use.
     """
-    if now >= issuer.not_valid_after_utc:
-        raise ConfigError(f"the CA's certificate ended on {issuer.not_valid_after_utc:%Y-%m-%d}")
-    begin = max(now - SKEW, issuer.not_valid_before_utc)
-    end = min(now + timedelta(days=days), issuer.not_valid_after_utc)
+    begin, end = _within(issuer, days, now)
     return (
         _builder(check_public_key(key), begin, end)
         .subject_name(leaf.subject)
@@ -225,6 +244,25 @@ def read_certificate(path: Path) -> x509.Certificate:
 def whole_seconds(now: datetime) -> datetime:
     """Return the moment as certificates can say it, in UTC."""
     return now.astimezone(UTC).replace(microsecond=0)
+
+
+def _within(issuer: x509.Certificate, days: int, now: datetime) -> tuple[datetime, datetime]:
+    """Return when a certificate begins and ends that must not outlive its issuer's."""
+    if now >= issuer.not_valid_after_utc:
+        raise ConfigError(f"the CA's certificate ended on {issuer.not_valid_after_utc:%Y-%m-%d}")
+    begin = max(now - SKEW, issuer.not_valid_before_utc)
+    return begin, min(now + timedelta(days=days), issuer.not_valid_after_utc)
+
+
+def _ca_builder(
+    key: PublicKey, name: x509.Name, begin: datetime, end: datetime, below: int
+) -> x509.CertificateBuilder:
+    return (
+        _builder(key, begin, end)
+        .subject_name(name)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=below), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+    )
 
 
 def _builder(key: PublicKey, begin: datetime, end: datetime) -> x509.CertificateBuilder:

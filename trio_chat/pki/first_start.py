@@ -16,7 +16,7 @@ import attrs
 from trio_chat.errors import BadName, ConfigError
 from trio_chat.names import check_user
 from trio_chat.pki.authority import Authority, Issued
-from trio_chat.pki.certificates import read_certificates, server_leaf
+from trio_chat.pki.certificates import server_leaf
 from trio_chat.pki.place import Place
 from trio_chat.pki.revocations import is_rolled_back
 
@@ -165,7 +165,7 @@ def _check_ca(place: Place) -> None:
         return
     if not place.crl.exists():
         raise ConfigError(f"the revocation list {place.crl} is missing", hint=sign)
-    if any(is_rolled_back(place, issuer) for issuer in read_certificates(place.ca)):
+    if any(is_rolled_back(place, issuer) for issuer in place.issuers()):
         raise ConfigError(
             f"the revocation list {place.crl} lacks what has been revoked since", hint=sign
         )

@@ -21,7 +21,7 @@ from trio_chat.errors import ChatError, ConfigError
 from trio_chat.files import replace_file
 from trio_chat.identity import client_identity, key_fingerprint, may_serve
 from trio_chat.pki import revocations
-from trio_chat.pki.certificates import is_issued_by, read_certificate, read_certificates
+from trio_chat.pki.certificates import is_issued_by, read_certificate
 from trio_chat.pki.place import Place
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "describe",
     "describe_ours",
     "find_issued",
+    "issued_by",
     "list_issued",
     "read_issued",
     "record",
@@ -83,7 +84,7 @@ def list_issued(place: Place) -> list[Entry]:
     """
     revoked = {
         serial: entry.revocation_date_utc
-        for issuer in read_certificates(place.ca)
+        for issuer in place.issuers()
         for serial, entry in revocations.revoked(place, issuer).items()
     }
     entries = [
@@ -113,7 +114,7 @@ def describe_ours(place: Place, certificate: x509.Certificate) -> Entry | None:
     Raises:
         ConfigError: the CA's certificate or its list is unusable.
     """
-    for issuer in read_certificates(place.ca):
+    for issuer in place.issuers():
         if is_issued_by(certificate, issuer):
             revoked = revocations.revoked(place, issuer).get(certificate.serial_number)
             date = revoked.revocation_date_utc if revoked else None
@@ -148,12 +149,18 @@ def describe(certificate: x509.Certificate) -> Entry:
     )
 
 
-def find_issued(place: Place, issuer: x509.Certificate, target: str) -> set[int]:
+def issued_by(place: Place, issuer: x509.Certificate) -> set[int]:
+    """Return the serial numbers of all that `issuer` has signed, as far as it is kept here."""
+    return {c.serial_number for c in read_issued(place) if is_issued_by(c, issuer)}
+
+
+def find_issued(place: Place, target: str, *, missing_ok: bool = False) -> set[int]:
     """Return the serial numbers that `target` stands for.
 
     A file's path; or a user, all whose certificates are meant; or `USER/DEVICE`; or a
     serial number, decimal or hexadecimal. A file or number stands for all certificates
-    with the same key, because renewing one does not end the other.
+    with the same key, because renewing one does not end the other. With `missing_ok`, a
+    name that nothing was issued to stands for nothing.
 
     Raises:
         ConfigError: it stands for nothing, or for two things.
@@ -161,7 +168,7 @@ def find_issued(place: Place, issuer: x509.Certificate, target: str) -> set[int]
     signed = read_issued(place)
     if target.endswith((".crt", ".pem", ".cer")) and Path(target).is_file():
         certificate = read_certificate(Path(target))
-        if not is_issued_by(certificate, issuer):
+        if not any(is_issued_by(certificate, issuer) for issuer in place.issuers()):
             raise ConfigError(f"{target} was not issued by {place.ca}")
         return {certificate.serial_number} | _same_key(signed, [certificate])
     if of_name := _of_name(signed, target):
@@ -171,6 +178,8 @@ def find_issued(place: Place, issuer: x509.Certificate, target: str) -> set[int]
     if known:
         return _same_key(signed, known)
     if not readings:
+        if missing_ok:
+            return set()
         raise ConfigError(
             f"no certificate was issued to {target}",
             hint=f"trio-chat pki list{place.as_option()}",

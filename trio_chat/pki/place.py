@@ -2,9 +2,12 @@
 
     ca.crt  ca.key  ca.crl          the CA, its key, its revocation list
     server.crt  server.key          the server's
+    intermediate.crt and .key       a CA below it for the server, so that ca.key can go away
     issued/SERIAL.crt               every certificate that this CA has signed
+    issued/SERIAL.enrolled          that one may renew it; holds its successor's SERIAL
     issued/ca.crl                   the last list signed, should ca.crl be lost
     issued/lock                     held while the list or somebody's files are written
+    invites/                        who may enrol; see invites.py
 
 May know files and locks; nothing of what the certificates mean.
 """
@@ -22,7 +25,7 @@ from cryptography import x509
 
 from trio_chat.errors import ConfigError
 from trio_chat.files import lock
-from trio_chat.pki.certificates import read_certificates
+from trio_chat.pki.certificates import is_issued_by, read_certificates
 from trio_chat.pki.keys import PrivateKey, load_key
 
 __all__ = ["Place"]
@@ -65,6 +68,21 @@ class Place:
         return self.ca.with_name("issued")
 
     @property
+    def intermediate(self) -> Path:
+        """The certificate of the CA that the server signs enrolments with, if there is one."""
+        return self.ca.with_name("intermediate.crt")
+
+    @property
+    def intermediate_key(self) -> Path:
+        """Its private key."""
+        return self.ca.with_name("intermediate.key")
+
+    @property
+    def invites(self) -> Path:
+        """The folder of invites."""
+        return self.ca.with_name("invites")
+
+    @property
     def last_crl(self) -> Path:
         """A copy of the list that was signed last. It tells that there must be one."""
         return self.issued / "ca.crl"
@@ -96,6 +114,37 @@ class Place:
             if certificate.public_key() == key.public_key():
                 return certificate, key
         raise ConfigError(f"{self.key} is not the key of {self.ca}")
+
+    def issuers(self) -> list[x509.Certificate]:
+        """Return the certificates of all CAs here: those of `ca`, then the intermediate one.
+
+        Raises:
+            ConfigError: a file is unusable, or the intermediate one is of another CA.
+        """
+        roots = read_certificates(self.ca)
+        if not self.intermediate.exists():
+            return roots
+        below = read_certificates(self.intermediate)[0]
+        if not any(is_issued_by(below, root) for root in roots):
+            raise ConfigError(f"{self.intermediate} was not issued by {self.ca}")
+        return [*roots, below]
+
+    def load_intermediate(self) -> tuple[x509.Certificate, PrivateKey]:
+        """Read the certificate and the key of the CA below this one.
+
+        Raises:
+            ConfigError: one is missing or unreadable, or they do not belong together.
+        """
+        certificate = self.issuers()[-1]
+        if not self.intermediate_key.exists():
+            raise ConfigError(
+                f"{self.intermediate} is there but {self.intermediate_key} is missing",
+                hint="put it back, or move the certificate away as well",
+            )
+        key = load_key(self.intermediate_key)
+        if certificate.public_key() != key.public_key():
+            raise ConfigError(f"{self.intermediate_key} is not the key of {self.intermediate}")
+        return certificate, key
 
     def as_option(self) -> str:
         """Return ` --ca PATH` for a command line, or nothing where it is the default."""

@@ -1,8 +1,9 @@
 """The revocation list (RFC 5280, section 5): read, added to, signed again.
 
-`ca.crl` holds one PEM list per issuer; only our own is ever rewritten, the others stay as
-they are. What was revoked once stays so: the last list signed is kept in `issued/` too,
-so losing `ca.crl` does not let anybody back in. May know the CA's files, but no clock.
+`ca.crl` holds one PEM list per issuer; only that of the issuer at hand is ever rewritten, the
+others stay as they are. What was revoked once stays so: the last list signed is kept in
+`issued/` too, so losing `ca.crl` does not let anybody back in. May know the CA's files, but
+no clock.
 """
 
 from __future__ import annotations
@@ -147,25 +148,33 @@ def resign_crl(
 
 
 def refresh_crl(ca: Path, now: datetime) -> bool:
-    """Sign `ca.crl` again if it is past half of its life, or is not the newest.
+    """Sign lists in `ca.crl` again that are past half of their life, or not the newest.
 
-    Not the newest is an older copy that was put back, or a revocation that was interrupted.
+    Not the newest is an older copy that was put back, one from a machine that does not know
+    the intermediate CA, or a revocation that was interrupted.
 
     For a server to call now and then: it asks nothing and waits for nobody.
 
     Returns:
-        Has it been signed again? No, if it is young or absent, if `ca.key` is absent,
-        unreadable or encrypted, or if another process is changing the list just now.
+        Has one been signed again? No, if it is young or `ca.crl` is absent, if the issuer's
+        key is absent, unreadable or encrypted, or if another process is at it just now.
 
     Raises:
-        ConfigError: a file is unusable, others can read the key, or writing failed.
+        ConfigError: a file is unusable, others can read a key, or writing failed.
     """
     place = Place(ca)
-    if not place.crl.exists() or not os.access(place.key, os.R_OK):
+    if not place.crl.exists():
         return False
-    if is_encrypted(read_private(place.key)):
-        return False
-    issuer, key = place.load_issuer()
+    loaders = {place.key: place.load_issuer, place.intermediate_key: place.load_intermediate}
+    signed = [
+        _refresh(place, *load(), now=now)
+        for path, load in loaders.items()
+        if os.access(path, os.R_OK) and not is_encrypted(read_private(path))
+    ]
+    return any(signed)
+
+
+def _refresh(place: Place, issuer: x509.Certificate, key: PrivateKey, *, now: datetime) -> bool:
     if not _is_due(place, issuer, now):
         return False
     with place.try_lock() as ours:
@@ -191,9 +200,9 @@ def _known(place: Place, issuer: x509.Certificate) -> list[x509.CertificateRevoc
 
 def _is_due(place: Place, issuer: x509.Certificate, now: datetime) -> bool:
     present = read_crl(place.crl, issuer)
-    return bool(present) and (
-        is_rolled_back(place, issuer) or any(_past_half(crl, now) for crl in present)
-    )
+    if not present:
+        return bool(read_crl(place.last_crl, issuer))
+    return is_rolled_back(place, issuer) or any(_past_half(crl, now) for crl in present)
 
 
 def _past_half(crl: x509.CertificateRevocationList, now: datetime) -> bool:
@@ -209,8 +218,7 @@ def _number(crl: x509.CertificateRevocationList) -> int:
 
 
 def _write(place: Place, crl: x509.CertificateRevocationList) -> None:
-    own = crl.public_bytes(Encoding.PEM)
-    others = read_crls(place.crl) if place.crl.exists() else []
-    kept = [c.public_bytes(Encoding.PEM) for c in others if c.issuer != crl.issuer]
-    replace_file(place.last_crl, own)
-    replace_file(place.crl, own + b"".join(kept))
+    for path in (place.last_crl, place.crl):
+        others = read_crls(path) if path.exists() else []
+        lists = [crl, *(each for each in others if each.issuer != crl.issuer)]
+        replace_file(path, b"".join(each.public_bytes(Encoding.PEM) for each in lists))

@@ -11,8 +11,10 @@ from trio_chat.protocol.fields import Base64, Counter, Device, Digest, Form, Id,
 
 __all__ = [
     "Away",
+    "Ca",
     "Chat",
     "Create",
+    "Enrol",
     "Hello",
     "History",
     "Invite",
@@ -24,6 +26,7 @@ __all__ = [
     "Ping",
     "Pong",
     "Relay",
+    "Renew",
     "Send",
     "SendSealed",
     "SetTopic",
@@ -239,4 +242,31 @@ class Uninvite:
     type: ClassVar[str] = "uninvite"
     room: str
     user: str
+    id: Id | None = None
+
+
+@attrs.frozen
+class Ca:
+    """Ask for the certificate of the server's authority. Needs no certificate of one's own."""
+
+    type: ClassVar[str] = "ca"
+    id: Id | None = None
+
+
+@attrs.frozen
+class Enrol:
+    """Have a key certified, with an invite. Needs no certificate of one's own."""
+
+    type: ClassVar[str] = "enrol"
+    secret: str = attrs.field(repr=False)  # of the invite, base64url without padding
+    csr: str = attrs.field(repr=False)  # PEM; only the key is taken from it
+    device: str | None = None  # a name for the machine
+    id: Id | None = None
+
+
+@attrs.frozen
+class Renew:
+    """Have one's own certificate issued again, for the same key."""
+
+    type: ClassVar[str] = "renew"
     id: Id | None = None

@@ -10,9 +10,11 @@ from trio_chat.protocol.fields import Form, Number
 
 __all__ = [
     "AwayChanged",
+    "CaCertificate",
     "Closing",
     "Count",
     "Direct",
+    "Enrolled",
     "Entered",
     "Error",
     "InputLimit",
@@ -332,3 +334,22 @@ class Removed:
     type: ClassVar[str] = "removed"
     room: str
     sender: str
+
+
+@attrs.frozen
+class CaCertificate:
+    """The answer to `ca`."""
+
+    type: ClassVar[str] = "ca"
+    certificate: str  # PEM; perhaps several
+    id: str | None = None
+
+
+@attrs.frozen
+class Enrolled:
+    """The answer to `enrol` and `renew`: a certificate, with the intermediate ones it needs."""
+
+    type: ClassVar[str] = "enrolled"
+    certificate: str  # PEM, one's own first
+    room: str | None = None  # that one was invited to
+    id: str | None = None

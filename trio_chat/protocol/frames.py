@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from trio_chat.protocol.commands import (
     Away,
+    Ca,
     Chat,
     Create,
+    Enrol,
     Hello,
     History,
     Invite,
@@ -23,6 +25,7 @@ from trio_chat.protocol.commands import (
     Ping,
     Pong,
     Relay,
+    Renew,
     Send,
     SendSealed,
     SetTopic,
@@ -50,9 +53,11 @@ from trio_chat.protocol.directory import (
 )
 from trio_chat.protocol.events import (
     AwayChanged,
+    CaCertificate,
     Closing,
     Count,
     Direct,
+    Enrolled,
     Entered,
     Error,
     InputLimit,
@@ -83,6 +88,8 @@ __all__ = [
     "Away",
     "AwayChanged",
     "Blob",
+    "Ca",
+    "CaCertificate",
     "Chat",
     "ClaimPackages",
     "Closing",
@@ -93,6 +100,8 @@ __all__ = [
     "CrlChanged",
     "DevicePackage",
     "Direct",
+    "Enrol",
+    "Enrolled",
     "Entered",
     "Error",
     "Event",
@@ -129,6 +138,7 @@ __all__ = [
     "Relay",
     "Relayed",
     "Removed",
+    "Renew",
     "RoomInfo",
     "Rooms",
     "Send",
@@ -176,6 +186,9 @@ Command = (
     | GetInfo
     | GetWelcome
     | GetCrl
+    | Ca
+    | Enrol
+    | Renew
 )
 Event = (
     Welcome
@@ -209,6 +222,8 @@ Event = (
     | MlsWelcome
     | Crl
     | CrlChanged
+    | CaCertificate
+    | Enrolled
 )
 
 COMMANDS: dict[str, type[Command]] = {

@@ -35,6 +35,7 @@ from trio_chat.protocol.frames import PROTOCOL, Closing, Command, Error, Hello, 
 from trio_chat.protocol.lines import LineBuffer
 from trio_chat.server.delivery import Pledge
 from trio_chat.server.dispatch import handle
+from trio_chat.server.enrolment import serve_stranger
 from trio_chat.server.outlet import Outlet
 from trio_chat.transport import Slots, Wire
 
@@ -66,6 +67,8 @@ class Connection(Outlet):
         busy: Is something that it said being handled, or held back by its limit?
         upload: The blob it is putting, or has put and not named yet.
         welcomed: Has it said `hello`, and been let in?
+        stranger: Has it no certificate? Then it can get one, and nothing else.
+        proven: Did it have a certificate that is in order, or got it one?
     """
 
     __slots__ = (
@@ -86,7 +89,9 @@ class Connection(Outlet):
         "nick",
         "noticed",
         "pinged",
+        "proven",
         "since",
+        "stranger",
         "upload",
         "welcomed",
     )
@@ -108,6 +113,8 @@ class Connection(Outlet):
         self.busy = False
         self.welcomed = False
         self.upload: Upload | None = None
+        self.stranger = False
+        self.proven = False
         self._server = server
         self._lines = LineBuffer(server.limits.hello_size)
         self._bad: deque[float] | None = None
@@ -122,14 +129,12 @@ class Connection(Outlet):
 
     async def run(self) -> None:
         """Serve the peer until one side ends it; nothing it does reaches further."""
-        authenticated = False
         try:
             with self.scope:
                 try:
                     self.scope.deadline = self.heard + self._server.limits.handshake_timeout
                     await self.wire.handshake()
-                    self.identity = self._identify()
-                    authenticated = True
+                    self._identify()
                     self.scope.deadline = trio.current_time() + self._server.limits.hello_timeout
                     await self._listen()
                 except (ProtocolError, Refused) as error:
@@ -144,7 +149,7 @@ class Connection(Outlet):
                     self._reason = "internal error"
                     log.exception("connection %d: internal error", self.id)
         finally:
-            self._leave(authenticated)
+            self._leave()
             log.debug("connection %d ended: %s", self.id, self._reason or "timed out")
             await self.shut(LINGER)
 
@@ -163,31 +168,35 @@ class Connection(Outlet):
         self.wire.dead = True  # no good-bye: under a storm its socket is needed now
         self.scope.cancel()
 
-    def _identify(self) -> Identity:
+    def _identify(self) -> None:
         der = self.wire.peer_certificate()
         if der is None:
-            raise WrongCertificate("there is no certificate")
+            self.stranger = True
+            limits = self._server.limits
+            self.bucket = Bucket(limits.input_burst, limits.input_rate)
+            return
         try:
             identity = client_identity(x509.load_der_x509_certificate(der), der)
         except ValueError:
             raise WrongCertificate("the certificate cannot be read") from None
         self._server.revocations.check(identity, time.time())
-        return identity
+        self.identity = identity
+        self.proven = True
 
     def _refuse(self, error: ProtocolError | Refused) -> None:
         """Say why there is nothing more to say."""
         self._reason = error.code
         retry_after = getattr(error, "retry_after", None)
-        self.say(Error(code=error.code, text=str(error), retry_after=retry_after))
+        self.say(Error(code=error.code, text=str(error), retry_after=retry_after, id=error.id))
 
-    def _leave(self, authenticated: bool) -> None:
+    def _leave(self) -> None:
         """Be gone from everywhere: synchronous, so nobody ever sees half of it."""
         self.stop()
         for cursor in list(self.cursors.values()):
             cursor.room.leave(self)
         _abandon(self._entries)
         self.drop_upload()
-        self._server.forget(self, authenticated)
+        self._server.forget(self, self.proven)
         self.be_gone()
 
     # --- reading -------------------------------------------------------------------------
@@ -246,6 +255,9 @@ class Connection(Outlet):
     # --- hello ---------------------------------------------------------------------------
 
     async def _greet(self, frame: Command) -> None:
+        if self.stranger:
+            await serve_stranger(self._server, self, frame)
+            return
         if not isinstance(frame, Hello):
             error = ProtocolError(
                 "say hello first", code=HelloFirst.code, id=getattr(frame, "id", None)

@@ -15,10 +15,12 @@ import trio
 from trio_chat.errors import HelloFirst, Refused, StoreError, StoreUnavailable
 from trio_chat.protocol.frames import (
     Away,
+    Ca,
     Chat,
     ClaimPackages,
     Command,
     Create,
+    Enrol,
     Error,
     GetBlob,
     GetCrl,
@@ -37,6 +39,7 @@ from trio_chat.protocol.frames import (
     PublishPackages,
     PutBlob,
     Relay,
+    Renew,
     Send,
     SendSealed,
     SetTopic,
@@ -44,7 +47,7 @@ from trio_chat.protocol.frames import (
     Uninvite,
     Whois,
 )
-from trio_chat.server import access, delivery, directory, lookup, membership, talk
+from trio_chat.server import access, delivery, directory, enrolment, lookup, membership, talk
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -134,4 +137,7 @@ HANDLERS: dict[type[Command], Handler] = {
     GetInfo: delivery.get_info,
     GetWelcome: delivery.get_welcome,
     GetCrl: directory.get_crl,
+    Ca: enrolment.tell_authority,
+    Enrol: enrolment.enrol,
+    Renew: enrolment.renew,
 }

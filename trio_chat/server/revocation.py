@@ -29,6 +29,8 @@ class _List:
     revoked: frozenset[tuple[bytes, int]]  # (issuer's name in DER, serial)
     expires: float  # seconds since 1970; infinity without a list
     text: str | None = attrs.field(default=None, repr=False)  # in PEM
+    issuers: frozenset[bytes] = frozenset()  # whose lists these are
+    ended: frozenset[bytes] = frozenset()  # intermediate CAs that were revoked themselves
 
 
 _NOTHING = _List(frozenset(), float("inf"))
@@ -84,6 +86,9 @@ class Revocations:
         except ConfigError as error:
             self._problem = str(error)
             return False
+        if not self._list.issuers <= found.issuers:
+            self._problem = "a CA's list that was in it is missing"
+            return False
         self._problem = None
         self.added = sorted(serial for _, serial in found.revoked - self._list.revoked)
         self._list = found
@@ -106,8 +111,9 @@ class Revocations:
         return self._list.text
 
     def revokes(self, identity: Identity) -> bool:
-        """Is this certificate on the list?"""
-        return (identity.issuer, identity.serial) in self._list.revoked
+        """Is this certificate on the list, or the one of the CA that issued it?"""
+        known = self._list
+        return (identity.issuer, identity.serial) in known.revoked or identity.issuer in known.ended
 
     def check(self, identity: Identity, now: float) -> None:
         """Let a certificate pass at `now`, seconds since 1970.
@@ -138,6 +144,7 @@ def _read(path: Path, ca: Path) -> _List:
         issuers = x509.load_pem_x509_certificates(ca.read_bytes())
         texts = _PEM.findall(path.read_bytes())
         lists = [x509.load_pem_x509_crl(pem) for pem in texts]
+        below = _intermediates(ca, issuers)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
@@ -146,14 +153,39 @@ def _read(path: Path, ca: Path) -> _List:
         raise ConfigError(f"{path} holds no revocation list", hint=f"trio-chat pki crl --ca {ca}")
     revoked: set[tuple[bytes, int]] = set()
     for found in lists:
-        if not any(_signed_by(found, issuer) for issuer in issuers):
+        if not any(_signed_by(found, issuer) for issuer in (*issuers, *below)):
             raise ConfigError(f"{path} is not signed by {ca}", hint=f"trio-chat pki crl --ca {ca}")
         issuer_name = found.issuer.public_bytes()
         revoked.update((issuer_name, entry.serial_number) for entry in found)
     ends = [end for found in lists if (end := found.next_update_utc) is not None]
     expires = min(ends).timestamp() if ends else float("inf")
     text = "".join(pem.decode("ascii") + "\n" for pem in texts)
-    return _List(frozenset(revoked), expires, text)
+    return _List(
+        revoked=frozenset(revoked),
+        expires=expires,
+        text=text,
+        issuers=frozenset(found.issuer.public_bytes() for found in lists),
+        ended=frozenset(
+            each.subject.public_bytes()
+            for each in below
+            if (each.issuer.public_bytes(), each.serial_number) in revoked
+        ),
+    )
+
+
+def _intermediates(ca: Path, roots: list[x509.Certificate]) -> list[x509.Certificate]:
+    """Return the CA that lies beside the root, if there is one, and was issued by it."""
+    path = ca.with_name("intermediate.crt")
+    found = x509.load_pem_x509_certificates(path.read_bytes()) if path.exists() else []
+    return [each for each in found if any(_issued_by(each, root) for root in roots)]
+
+
+def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, TypeError, ValueError):
+        return False
+    return True
 
 
 def _signed_by(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:

@@ -18,12 +18,14 @@ import trio
 from trio_chat import __version__, names
 from trio_chat.errors import ConfigError
 from trio_chat.limits import Limits
+from trio_chat.pki import Enroller
 from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import PROTOCOL, CrlChanged, Direct, Event, InputLimit, Welcome
 from trio_chat.server.admission import Admission
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
 from trio_chat.server.directory import Claims
+from trio_chat.server.enrolment import open_enroller
 from trio_chat.server.listener import accept, open_listeners
 from trio_chat.server.pulse import (
     expire_history,
@@ -66,12 +68,14 @@ class Server:
         modes: The modes of the rooms that it was told to have, which may be others than told.
         connections: Those that have been welcomed.
         people: The same by person.
+        enroller: Who signs for those who are invited; None if nobody can.
         stopped: Set when it has ended and its database can be opened by another.
     """
 
     def __init__(
         self,
         config: ServerConfig,
+        enroller: Enroller | None,
         context: TappedContext,
         revocations: Revocations,
         store: Store,
@@ -79,6 +83,8 @@ class Server:
         stopped: trio.Event,
     ) -> None:
         self.config = config
+        self.enroller = enroller
+        self.signing = trio.CapacityLimiter(1)  # at the CA's files; the disk is the limit
         self.context = context
         self.revocations = revocations
         self.store = store
@@ -153,7 +159,8 @@ class Server:
         for name in ("host", "port", "db", "durability", "ca"):
             if getattr(config, name) != getattr(self.config, name):
                 raise ConfigError(f"a change of `{name}` needs a restart")
-        context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
+        enroller = open_enroller(config.ca)
+        context = _context(config, enroller)
         revocations = Revocations(config.crl, config.ca)
         revocations.load(seen=self.revocations.seen)
         self.modes = await _have_rooms(self.store, config)
@@ -161,6 +168,9 @@ class Server:
         self.config, self.context, self.revocations = config, context, revocations
         for each in (self.rooms, self.admission, self.uploads, self.claims):
             each.limits = config.limits
+        self.enroller = enroller
+        self.rooms.limits = config.limits
+        self.admission.limits = config.limits
         self.end_revoked()
         if changed:
             await self.tell_of_list()
@@ -317,7 +327,8 @@ async def serve(
         ConfigError: a file or option is wrong, or the address cannot be had.
         StoreError: the database cannot be opened or written any more.
     """
-    context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
+    enroller = open_enroller(config.ca)
+    context = _context(config, enroller)
     key = load_or_make_key(config.db)
     stopped = trio.Event()
     try:
@@ -328,7 +339,7 @@ async def serve(
             listeners = open_listeners(config.host, config.port)
             try:
                 async with trio.open_nursery() as nursery:
-                    server = Server(config, context, revocations, store, nursery, stopped)
+                    server = Server(config, enroller, context, revocations, store, nursery, stopped)
                     server.modes = modes
                     server.addresses = [each.getsockname()[:2] for each in listeners]
                     await server.remember_list()
@@ -364,6 +375,16 @@ async def _run(
             task_status.started(server)
     _close(listeners)
     await write_down_people(server)
+
+
+def _context(config: ServerConfig, enroller: Enroller | None) -> TappedContext:
+    return server_context(
+        config.cert,
+        config.key,
+        config.ca,
+        passphrase=config.passphrase,
+        strangers=enroller is not None,
+    )
 
 
 def _close(listeners: list[socket.socket]) -> None:
