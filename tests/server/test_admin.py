@@ -497,17 +497,17 @@ async def test_rooms_come_in_pages_two_person_rooms_only_in_use(
     server = await run_server("a", "b", "c")
     where = office(server)
     bob = await enter(server, "bob", "b")
-    alice = await enter(server, "alice", "b", "@alice+bob")
+    alice = await enter(server, "alice", "b", "~alice+bob")
     first = await do(where, "rooms", limit=2)
     assert [(each["room"], each["members"]) for each in first["rooms"]] == [
-        ("@alice+bob", 1),
+        ("~alice+bob", 1),
         ("a", 0),
         ("b", 2),
     ]
     second = await do(where, "rooms", limit=2, after=first["next"])
     assert ([each["room"] for each in second["rooms"]], second["next"]) == (["c"], None)
     await bob.close()
-    await alice.say("leave", room="@alice+bob")
+    await alice.say("leave", room="~alice+bob")
     with trio.fail_after(5):
         while len((await do(where, "rooms"))["rooms"]) != 3:
             await trio.lowlevel.checkpoint()

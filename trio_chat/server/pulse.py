@@ -85,11 +85,13 @@ async def watch_revocations(server: Server) -> None:
     while True:
         await trio.sleep(WATCH)
         before = server.revocations.text
-        if server.revocations.refresh():
+        grown = server.revocations.refresh()
+        if grown:
             server.end_revoked()
-            await _write_down_revoked(server)
         if server.revocations.text != before:
             await server.tell_of_list()
+        if grown:
+            await _write_down_revoked(server)
         problem = server.revocations.problem(time.time())
         if problem != told:
             told, path = problem, server.revocations.path
