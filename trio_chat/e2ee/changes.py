@@ -1,0 +1,227 @@
+"""What one event writes into a client's store, and the values that lie there.
+
+`store` opens it, says what a transaction is and has the tables in the same order; what may be
+written when is told there. Knows SQLite and what groups are as bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+import attrs
+
+from trio_chat.errors import StoreError
+from trio_chat.mls import Group, KeyPackageBundle, KeyPackageSource, snapshot, snapshot_bundle
+
+__all__ = ["Changes", "Cursor", "Entry", "Outgoing"]
+
+_FOREVER = 2**63 - 1  # as far as SQLite counts
+
+
+@attrs.frozen
+class Cursor:
+    """How far a room's log was followed.
+
+    Attributes:
+        seq: The last entry that is dealt with.
+        log: Which log it is of.
+    """
+
+    seq: int
+    log: str
+
+
+@attrs.frozen(kw_only=True)
+class Outgoing:
+    """What is on its way to the server.
+
+    Attributes:
+        id: Ascending in the order of queueing, never used twice.
+        room: Where to.
+        kind: The caller's word for it.
+        payload: What was wanted, to be encrypted, also once more.
+        n: The counter with which it is sent, once it is sealed.
+        sealed: The bytes to send, once it is sealed.
+    """
+
+    id: int
+    room: str
+    kind: str
+    payload: bytes = attrs.field(repr=False)
+    n: int | None = None
+    sealed: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One entry of a room's log, as far as it could be read.
+
+    Attributes:
+        room: Where it was said.
+        log: Which log of the room's it is from.
+        seq: Its place there; None for what is only ours.
+        time: When, in seconds since 1970.
+        user: Whose it is.
+        device: And from which device.
+        payload: What was said, as it was encoded.
+        text: What to find it by.
+        failure: Why it could not be read, in words.
+    """
+
+    room: str
+    log: str
+    seq: int | None
+    time: float
+    user: str
+    device: str
+    payload: bytes = attrs.field(default=b"", repr=False)
+    text: str = attrs.field(default="", repr=False)
+    failure: str = ""
+
+
+OUTGOING = tuple(field.name for field in attrs.fields(Outgoing))
+ENTRY = tuple(field.name for field in attrs.fields(Entry))
+
+
+class Changes:
+    """What one event writes; see `SealedStore.event`."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._execute = db.execute
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep something else under a name: our device's key, say."""
+        self._execute("REPLACE INTO kept VALUES(?, ?)", (name, data))
+
+    # Groups
+
+    def save_group(self, room: str, group: Group) -> None:
+        """Write a room's group: after each message of ours or others', and each commit.
+
+        Its next epoch ends what our commit would have led to.
+        """
+        self._write(room, group, pending=False)
+        self._execute(
+            "DELETE FROM state WHERE room = ? AND pending AND epoch <= ?", (room, group.epoch)
+        )
+        self._prune(room)
+
+    def accept(self, room: str) -> None:
+        """Our commit has won: go on with the group that it leads to."""
+        if self._count("state WHERE room = ? AND pending", room):
+            self._execute("DELETE FROM state WHERE room = ? AND NOT pending", (room,))
+            self._execute("UPDATE state SET pending = 0 WHERE room = ?", (room,))
+            self._prune(room)
+
+    def drop_group(self, room: str, *, pending: bool = False) -> None:
+        """Forget a room's group, or only what our commit would lead to."""
+        self._execute("DELETE FROM state WHERE room = ? AND pending >= ?", (room, pending))
+        self._prune(room)
+
+    def _write(self, room: str, group: Group, *, pending: bool) -> None:
+        digest = group.context.tree_hash
+        if not self._count("tree WHERE room = ? AND hash = ?", room, digest):
+            self._execute("INSERT INTO tree VALUES(?, ?, ?)", (room, digest, group.ratchet_tree()))
+        self._execute(
+            "INSERT INTO state VALUES(?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET epoch = excluded.epoch, tree = excluded.tree, data = excluded.data",
+            (room, pending, group.epoch, digest, snapshot(group, ratchet_tree=False)),
+        )
+
+    def _prune(self, room: str) -> None:
+        self._execute(
+            "DELETE FROM tree WHERE room = ?1 AND hash NOT IN"
+            " (SELECT tree FROM state WHERE room = ?1)",
+            (room,),
+        )
+
+    def _count(self, what: str, *values: Any) -> int:
+        count: int = self._execute(f"SELECT count(*) FROM {what}", values).get  # noqa: S608  # ours
+        return count
+
+    # Key packages
+
+    def add_bundle(self, bundle: KeyPackageBundle, *, last_resort: bool = False) -> None:
+        """Keep a key package with its private keys, before it is published."""
+        source = bundle.key_package.leaf_node.source
+        expires = source.not_after if isinstance(source, KeyPackageSource) else 0
+        reference = bundle.key_package.reference(bundle.suite)
+        self._execute(
+            "INSERT INTO bundle VALUES(?, ?, ?, ?)",
+            (reference, last_resort, min(expires, _FOREVER), snapshot_bundle(bundle)),
+        )
+
+    def use_bundle(self, reference: bytes) -> None:
+        """Erase a key package by which we have joined, unless it is a last resort."""
+        self._execute("DELETE FROM bundle WHERE reference = ? AND NOT last_resort", (reference,))
+
+    def expire_bundles(self, before: float) -> None:
+        """Erase the key packages, last resorts too, that were over before that time."""
+        self._execute("DELETE FROM bundle WHERE expires < ?", (before,))
+
+    # People
+
+    def pin(self, user: str, data: bytes) -> None:
+        """Keep what is known of a user's identity."""
+        self._execute("REPLACE INTO pin VALUES(?, ?)", (user, data))
+
+    def unpin(self, user: str) -> None:
+        """Forget it."""
+        self._execute("DELETE FROM pin WHERE user = ?", (user,))
+
+    # Rooms' logs
+
+    def set_cursor(self, room: str, cursor: Cursor) -> None:
+        """Say how far a room's log was followed; together with what came of that."""
+        self._execute("REPLACE INTO cursor VALUES(?, ?, ?)", (room, cursor.seq, cursor.log))
+
+    def queue(self, room: str, kind: str, payload: bytes) -> int:
+        """Put something into the outbox, to be encrypted when it can be sent; return its id."""
+        self._execute(
+            "INSERT INTO outbox(room, kind, payload) VALUES(?, ?, ?)", (room, kind, payload)
+        )
+        return self._execute("SELECT last_insert_rowid()").get  # type: ignore[no-any-return]  # an int
+
+    def seal(
+        self, outgoing: int, group: Group, n: int, sealed: bytes, *, pending: bool = False
+    ) -> None:
+        """Write what is about to be sent, and the group whose keys it has used.
+
+        Args:
+            outgoing: Its id in the outbox.
+            group: The group after it was encrypted; for a commit the one it leads to.
+            n: The counter that it is sent with.
+            sealed: The bytes that may be sent once the event is over.
+            pending: Whether it is a commit.
+        """
+        rows = self._execute(
+            "UPDATE outbox SET n = ?, sealed = ? WHERE id = ? RETURNING room", (n, sealed, outgoing)
+        ).fetchall()
+        if not rows:
+            raise StoreError("what is to be sent is not in the outbox")
+        room = str(rows[0][0])
+        self._write(room, group, pending=pending)
+        self._prune(room)
+
+    def unseal(self, outgoing: int) -> None:
+        """The server did not take it: it is to be encrypted again."""
+        self._execute("UPDATE outbox SET n = NULL, sealed = NULL WHERE id = ?", (outgoing,))
+
+    def settle(self, outgoing: int) -> None:
+        """It has arrived, or is not to be sent any more."""
+        self._execute("DELETE FROM outbox WHERE id = ?", (outgoing,))
+
+    def record(self, entry: Entry) -> None:
+        """Add an entry to the history; that one place in a log comes twice is an error."""
+        places = ", ".join("?" * len(ENTRY))
+        self._execute(
+            f"INSERT INTO history({', '.join(ENTRY)}) VALUES({places})",
+            attrs.astuple(entry),
+        )
+
+    def forget(self, before: float, *, room: str | None = None) -> None:
+        """Erase the history before a time, of one room or of all."""
+        self._execute(
+            "DELETE FROM history WHERE time < ?1 AND (?2 IS NULL OR room = ?2)", (before, room)
+        )
