@@ -37,6 +37,11 @@ def entry(text: str, seq: int | None = 1, **fields: object) -> Entry:
     return attrs.evolve(base, **fields)  # type: ignore[arg-type]  # by name
 
 
+def group(store: SealedStore, room: str, *, pending: bool = False) -> Group | None:
+    found = store.group(room, SERVICES, pending=pending)
+    return found[0] if found else None
+
+
 # Opening
 
 
@@ -118,15 +123,15 @@ def test_an_event_that_fails_leaves_nothing(store: SealedStore) -> None:
 def test_a_group_goes_on_where_it_was(store: SealedStore) -> None:
     alice, bob = room("alice", "bob")
     with store.event() as event:
-        event.save_group("lobby", alice)
-        event.save_group("den", bob)
+        event.save_group("lobby", alice, 1)
+        event.save_group("den", bob, 1)
     assert store.rooms() == ["den", "lobby"]
-    again, other = store.group("lobby", SERVICES), store.group("den", SERVICES)
+    again, other = group(store, "lobby"), group(store, "den")
     assert again is not None
     assert other is not None
     assert snapshot(again) == snapshot(alice)
     assert other.receive(sent(again.encrypt(b"hi"))) == Received(0, b"hi", b"")
-    assert store.group("nowhere", SERVICES) is None
+    assert group(store, "nowhere") is None
 
 
 def trees(store: SealedStore) -> set[bytes]:
@@ -136,16 +141,16 @@ def trees(store: SealedStore) -> set[bytes]:
 def test_the_tree_is_written_once_for_its_epoch(store: SealedStore) -> None:
     alice, _ = room("alice", "bob")
     with store.event() as event:
-        event.save_group("lobby", alice)
+        event.save_group("lobby", alice, 1)
     written = store._db.total_changes()
     with store.event() as event:
         alice.encrypt(b"")
-        event.save_group("lobby", alice)
+        event.save_group("lobby", alice, 1)
     assert store._db.total_changes() - written == 1  # the state alone
     assert trees(store) == {alice.ratchet_tree()}
     alice = alice.commit().group
     with store.event() as event:
-        event.save_group("lobby", alice)
+        event.save_group("lobby", alice, 1)
     assert trees(store) == {alice.ratchet_tree()}
 
 
@@ -153,56 +158,117 @@ def test_our_commit_is_kept_until_it_has_won(store: SealedStore) -> None:
     alice, bob = room("alice", "bob")
     result = alice.commit()
     with store.event() as event:
-        event.save_group("lobby", alice)
+        event.save_group("lobby", alice, 1)
         outgoing = event.queue("lobby", "commit", b"rotate")
-        event.seal(outgoing, result.group, 1, encode_message(result.message), pending=True)
+        event.seal(outgoing, result.group, 1, 1, encode_message(result.message), pending=True)
     assert trees(store) == {alice.ratchet_tree(), result.group.ratchet_tree()}
-    now, then = store.group("lobby", SERVICES), store.group("lobby", SERVICES, pending=True)
+    now, then = group(store, "lobby"), group(store, "lobby", pending=True)
     assert now is not None
     assert then is not None
     assert agree(now, alice)
     with store.event() as event:
         event.accept("lobby")
-    won = store.group("lobby", SERVICES)
+    won = group(store, "lobby")
     assert won is not None
     assert agree(won, follow(bob, result))
-    assert store.group("lobby", SERVICES, pending=True) is None
+    assert group(store, "lobby", pending=True) is None
     assert trees(store) == {won.ratchet_tree()}
     with store.event() as event:
         event.accept("lobby")  # nothing is pending: nothing happens
-    assert store.group("lobby", SERVICES) is not None
+    assert group(store, "lobby") is not None
 
 
 def test_anothers_commit_ends_what_ours_would_have_led_to(store: SealedStore) -> None:
     alice, bob = room("alice", "bob")
     result, other = alice.commit(), bob.commit()
     with store.event() as event:
-        event.save_group("lobby", alice)
+        event.save_group("lobby", alice, 1)
         outgoing = event.queue("lobby", "commit", b"")
-        event.seal(outgoing, result.group, 1, b"sealed", pending=True)
-        event.save_group("lobby", alice)  # a message of this epoch does not
-    assert store.group("lobby", SERVICES, pending=True) is not None
+        event.seal(outgoing, result.group, 1, 1, b"sealed", pending=True)
+        event.save_group("lobby", alice, 1)  # a message of this epoch does not
+    assert group(store, "lobby", pending=True) is not None
     followed = follow(alice, other)
     with store.event() as event:
-        event.save_group("lobby", followed)
-    assert store.group("lobby", SERVICES, pending=True) is None
+        event.save_group("lobby", followed, 2)
+    assert group(store, "lobby", pending=True) is None
     assert trees(store) == {followed.ratchet_tree()}
+
+
+def test_the_rooms_epoch_is_kept_beside_the_group(store: SealedStore) -> None:
+    alice, _ = room("alice", "bob")
+    with store.event() as event:
+        event.save_group("lobby", alice, 41)
+        outgoing = event.queue("lobby", "commit", b"")
+        event.seal(outgoing, alice.commit().group, 41, 1, b"sealed", pending=True)
+
+    def epoch(*, pending: bool = False) -> int | None:
+        found = store.group("lobby", SERVICES, pending=pending)
+        return found[1] if found else None
+
+    assert (epoch(), epoch(pending=True)) == (41, 42)
+    assert store.outbox("lobby")[0].epoch == 41
+    with store.event() as event:
+        event.accept("lobby")
+    assert (epoch(), epoch(pending=True)) == (42, None)
+
+
+def test_a_fresh_group_goes_on_in_the_rooms_epochs_not_in_its_own(store: SealedStore) -> None:
+    """It is in its epoch 0 when the room is in its 42nd: neither ends the other too early."""
+    old = room("alice", "bob")[0].commit().group
+    fresh, rival = (Group.create(bundle(who), b"new", authenticate=anybody) for who in "ab")
+    assert fresh.epoch < old.epoch
+    with store.event() as event:
+        event.save_group("lobby", old, 41)
+        outgoing = event.queue("lobby", "create", b"")
+        event.seal(outgoing, fresh, 41, 1, b"sealed", pending=True)
+        event.save_group("lobby", old, 41)
+    kept = group(store, "lobby", pending=True)
+    assert kept is not None
+    assert agree(kept, fresh)
+    with store.event() as event:
+        event.save_group("lobby", rival, 42)  # somebody else's was first
+    assert group(store, "lobby", pending=True) is None
+
+
+def test_a_room_begins_with_a_commit_that_is_on_its_way(store: SealedStore) -> None:
+    (alice,) = room("alice")
+    with store.event() as event:
+        outgoing = event.queue("lobby", "create", b"")
+        event.seal(outgoing, alice, 0, 1, b"sealed", pending=True)
+    assert store.rooms() == []
+    assert group(store, "lobby") is None
+    with store.event() as event:
+        event.accept("lobby")
+        event.settle(outgoing)
+    found = store.group("lobby", SERVICES)
+    assert found is not None
+    assert agree(found[0], alice)
+    assert found[1] == 1
+
+
+def test_who_was_in_a_group_outlives_it(store: SealedStore) -> None:
+    with store.event() as event:
+        event.keep_members("lobby", {"bob": {"2", "1"}, "alice": ["3"]})
+        event.keep_members("den", {})
+        event.drop_group("lobby")
+    assert store.members("lobby") == {"alice": frozenset("3"), "bob": frozenset("12")}
+    assert store.members("den") == store.members("nowhere") == {}
 
 
 def test_a_group_is_forgotten_with_its_tree(store: SealedStore) -> None:
     alice, bob = room("alice", "bob")
     with store.event() as event:
-        event.save_group("lobby", alice)
-        event.save_group("den", bob)
+        event.save_group("lobby", alice, 1)
+        event.save_group("den", bob, 1)
         outgoing = event.queue("lobby", "commit", b"")
-        event.seal(outgoing, alice.commit().group, 1, b"sealed", pending=True)
+        event.seal(outgoing, alice.commit().group, 1, 1, b"sealed", pending=True)
         event.drop_group("lobby", pending=True)
-    assert store.group("lobby", SERVICES) is not None
-    assert store.group("lobby", SERVICES, pending=True) is None
+    assert group(store, "lobby") is not None
+    assert group(store, "lobby", pending=True) is None
     with store.event() as event:
         event.drop_group("lobby")
     assert store.rooms() == ["den"]
-    assert store.group("den", SERVICES) is not None
+    assert group(store, "den") is not None
 
 
 # Key packages
@@ -261,19 +327,21 @@ def test_the_outbox_goes_from_wanted_to_sealed_to_settled(store: SealedStore) ->
         two = event.queue("lobby", "message", b"2")
         event.queue("den", "message", b"3")
     with store.event() as event:
-        event.seal(two, alice, 5, b"sealed")
+        event.seal(two, alice, 3, 5, b"sealed")
     first = Outgoing(id=one, room="lobby", kind="message", payload=b"1")
-    second = Outgoing(id=two, room="lobby", kind="message", payload=b"2", n=5, sealed=b"sealed")
+    second = Outgoing(
+        id=two, room="lobby", kind="message", payload=b"2", n=5, epoch=3, sealed=b"sealed"
+    )
     assert store.outbox("lobby") == [first, second]
     with store.event() as event:
         event.unseal(two)
-    assert store.outbox("lobby") == [first, attrs.evolve(second, n=None, sealed=None)]
+    assert store.outbox("lobby") == [first, attrs.evolve(second, n=None, epoch=None, sealed=None)]
     with store.event() as event:
         event.settle(two)
         event.settle(one)
         assert event.queue("lobby", "message", b"4") > two  # an id never comes again
     with pytest.raises(StoreError, match="not in the outbox"), store.event() as event:
-        event.seal(two, alice, 6, b"late")
+        event.seal(two, alice, 3, 6, b"late")
 
 
 # History
@@ -385,13 +453,13 @@ def test_no_past_key_of_a_group_is_left(path: Path) -> None:
                     for _ in range(turn % 3):
                         members[0].receive(sent(members[1].encrypt(b"hi")))
                         members[0].encrypt(b"hi")
-                    event.save_group(name, members[0])
+                    event.save_group(name, members[0], turn)
                 past |= secrets(members[0])
                 if turn % 4 == 3:
                     result = members[0].commit()
                     members[:] = [result.group, *(follow(each, result) for each in members[1:])]
                     with store.event() as event:
-                        event.save_group(name, members[0])
+                        event.save_group(name, members[0], turn)
     data = bare(path)
     present = set().union(*(secrets(members[0]) for members in groups.values()))
     assert all(secret in data for secret in present)

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.e2ee.wrecks import KEY, ROOM, SERVICES, Wire, frame, opened
+from tests.e2ee.wrecks import EPOCH, KEY, ROOM, SERVICES, Wire, frame, opened
 from trio_chat.e2ee.store import SealedStore
 from trio_chat.mls import Group, ProtocolError, Received, restore
 
@@ -88,9 +88,11 @@ def test_no_key_is_used_twice_and_nothing_is_lost_or_doubled(
         for data in wire:
             bob.hear(data)
         with SealedStore.open(wreck / "store", KEY) as store:
-            if (group := store.group(ROOM, SERVICES)) is None:
+            if (kept := store.group(ROOM, SERVICES)) is None:
                 assert not wire
                 continue
+            group, epoch = kept
+            assert epoch == group.epoch - 1 + EPOCH
             wanted = [each.payload for each in store.history(ROOM) if each.user == "alice"]
             wanted += [each.payload for each in store.outbox(ROOM)]
             for outgoing in store.outbox(ROOM):
@@ -99,7 +101,7 @@ def test_no_key_is_used_twice_and_nothing_is_lost_or_doubled(
                         continue  # it was not sent; whether it is still wanted, its maker knows
                     data = frame(group.encrypt(outgoing.payload))
                     with store.event() as event:
-                        event.seal(outgoing.id, group, outgoing.id, data)
+                        event.seal(outgoing.id, group, epoch, outgoing.id, data)
                     bob.hear(data)
                 elif outgoing.sealed not in wire:
                     bob.hear(outgoing.sealed)
@@ -107,8 +109,10 @@ def test_no_key_is_used_twice_and_nothing_is_lost_or_doubled(
                     with store.event() as event:
                         event.accept(ROOM)
             assert store.group(ROOM, SERVICES, pending=True) is None
-            group = store.group(ROOM, SERVICES)
-            assert group is not None
+            kept = store.group(ROOM, SERVICES)
+            assert kept is not None
+            group, epoch = kept
+            assert epoch == group.epoch - 1 + EPOCH
             assert group.epoch_authenticator == bob.group.epoch_authenticator
             bob.hear(frame(group.encrypt(b"after")))
             wanted = [text for text in wanted if text not in (b"", b"commit")]
@@ -122,9 +126,9 @@ def test_what_was_heard_is_heard_once(folder: Path, wrecks: list[Path]) -> None:
         if not wreck.joinpath("store").exists():
             continue
         with SealedStore.open(wreck / "store", KEY) as store:
-            group = store.group(ROOM, SERVICES)
-            if group is None or group.epoch != 1:
+            if (kept := store.group(ROOM, SERVICES)) is None or kept[1] != EPOCH:
                 continue
+            group, _ = kept
             heard = sum(entry.user == "bob" for entry in store.history(ROOM))
             partly += heard == 1
             for message in messages[:heard]:

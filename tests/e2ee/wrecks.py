@@ -33,6 +33,7 @@ from trio_chat.mls import (
 KEY = bytes(range(32))
 SERVICES = Services(authenticate=anybody)
 ROOM = "lobby"
+EPOCH = 7  # the room's; MLS's is 1
 Step = Callable[[], None]
 
 
@@ -69,9 +70,9 @@ class Client:
         self.step = step
         self.wire = Wire(folder)
         self.store = SealedStore.open(folder / "store", KEY)
-        self.group = restore(first, SERVICES)
+        self.group, self.epoch = restore(first, SERVICES), EPOCH
         with self.store.event() as event:
-            event.save_group(ROOM, self.group)
+            event.save_group(ROOM, self.group, self.epoch)
             event.set_cursor(ROOM, Cursor(0, "log"))
 
     def run(self, heard: list[bytes]) -> None:
@@ -83,7 +84,7 @@ class Client:
 
     def send(self, outgoing: int, group: Group, data: bytes, *, pending: bool = False) -> None:
         with self.store.event() as event:
-            event.seal(outgoing, group, outgoing, data, pending=pending)
+            event.seal(outgoing, group, self.epoch, outgoing, data, pending=pending)
         self.step()
         self.wire.send(data)
         self.step()
@@ -120,14 +121,14 @@ class Client:
         with self.store.event() as event:
             event.record(entry)
             event.set_cursor(ROOM, cursor)
-            event.save_group(ROOM, self.group)
+            event.save_group(ROOM, self.group, self.epoch)
 
     def commit(self) -> None:
         with self.store.event() as event:
             outgoing = event.queue(ROOM, "commit", b"")
         result = self.group.commit()
         self.send(outgoing, result.group, frame(result.message), pending=True)
-        self.group = result.group
+        self.group, self.epoch = result.group, self.epoch + 1
         entry, cursor = self.came(b"commit", "alice")
         with self.store.event() as event:
             event.set_cursor(ROOM, cursor)

@@ -5,6 +5,10 @@
     trust        safety numbers, pins, short authentication strings
     policy       who may do what in a room
     payload      what is inside an encrypted message
+    store        what a client must not lose, in an encrypted file
+    changes      what one event writes there
+    key          the key of that file
 
-All are pure: no I/O, no clock. The server knows nothing of this, and so far no client does either.
+Those before the store are pure: no I/O, no clock. The server knows nothing of this, and so far
+no client does either.
 """

@@ -2,20 +2,26 @@
 
 `store` opens it, says what a transaction is and has the tables in the same order; what may be
 written when is told there. Knows SQLite and what groups are as bytes.
+
+An *epoch* is here the room's, as the server counts it: how many commits the room's log has
+taken. MLS's own begins anew with each fresh group, and so says nothing about what came first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import apsw
 import attrs
+import msgspec
 
 from trio_chat.errors import StoreError
 from trio_chat.mls import Group, KeyPackageBundle, KeyPackageSource, snapshot, snapshot_bundle
 
 __all__ = ["Changes", "Cursor", "Entry", "Outgoing"]
 
+MEMBERS = "members of "  # and a room: a name to keep something under
 _FOREVER = 2**63 - 1  # as far as SQLite counts
 
 
@@ -42,6 +48,7 @@ class Outgoing:
         kind: The caller's word for it.
         payload: What was wanted, to be encrypted, also once more.
         n: The counter with which it is sent, once it is sealed.
+        epoch: The room's epoch that it is sent in, once it is sealed.
         sealed: The bytes to send, once it is sealed.
     """
 
@@ -50,6 +57,7 @@ class Outgoing:
     kind: str
     payload: bytes = attrs.field(repr=False)
     n: int | None = None
+    epoch: int | None = None
     sealed: bytes | None = attrs.field(default=None, repr=False)
 
 
@@ -96,19 +104,18 @@ class Changes:
 
     # Groups
 
-    def save_group(self, room: str, group: Group) -> None:
-        """Write a room's group: after each message of ours or others', and each commit.
+    def save_group(self, room: str, group: Group, epoch: int) -> None:
+        """Write a room's group, and which of the room's epochs it is in.
 
-        Its next epoch ends what our commit would have led to.
+        Once an event is enough, however much of others' it took. The room's next epoch ends
+        what our commit would have led to.
         """
-        self._write(room, group, pending=False)
-        self._execute(
-            "DELETE FROM state WHERE room = ? AND pending AND epoch <= ?", (room, group.epoch)
-        )
+        self._write(room, group, epoch, pending=False)
+        self._execute("DELETE FROM state WHERE room = ? AND pending AND epoch <= ?", (room, epoch))
         self._prune(room)
 
     def accept(self, room: str) -> None:
-        """Our commit has won: go on with the group that it leads to."""
+        """Our commit has won: go on with the group that it leads to, in the room's next epoch."""
         if self._count("state WHERE room = ? AND pending", room):
             self._execute("DELETE FROM state WHERE room = ? AND NOT pending", (room,))
             self._execute("UPDATE state SET pending = 0 WHERE room = ?", (room,))
@@ -119,14 +126,14 @@ class Changes:
         self._execute("DELETE FROM state WHERE room = ? AND pending >= ?", (room, pending))
         self._prune(room)
 
-    def _write(self, room: str, group: Group, *, pending: bool) -> None:
+    def _write(self, room: str, group: Group, epoch: int, *, pending: bool) -> None:
         digest = group.context.tree_hash
         if not self._count("tree WHERE room = ? AND hash = ?", room, digest):
             self._execute("INSERT INTO tree VALUES(?, ?, ?)", (room, digest, group.ratchet_tree()))
         self._execute(
             "INSERT INTO state VALUES(?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
             " SET epoch = excluded.epoch, tree = excluded.tree, data = excluded.data",
-            (room, pending, group.epoch, digest, snapshot(group, ratchet_tree=False)),
+            (room, pending, epoch, digest, snapshot(group, ratchet_tree=False)),
         )
 
     def _prune(self, room: str) -> None:
@@ -139,6 +146,16 @@ class Changes:
     def _count(self, what: str, *values: Any) -> int:
         count: int = self._execute(f"SELECT count(*) FROM {what}", values).get  # noqa: S608  # ours
         return count
+
+    def keep_members(self, room: str, members: Mapping[str, Collection[str]]) -> None:
+        """Keep who is known to be in a room's group, which dropping the group does not end.
+
+        Args:
+            room: The room.
+            members: The fingerprints of each user's keys, by the user's own key.
+        """
+        found = {user: sorted(members[user]) for user in sorted(members)}
+        self.keep(MEMBERS + room, msgspec.msgpack.encode(found))
 
     # Key packages
 
@@ -184,29 +201,40 @@ class Changes:
         return self._execute("SELECT last_insert_rowid()").get  # type: ignore[no-any-return]  # an int
 
     def seal(
-        self, outgoing: int, group: Group, n: int, sealed: bytes, *, pending: bool = False
+        self,
+        outgoing: int,
+        group: Group,
+        epoch: int,
+        n: int,
+        sealed: bytes,
+        *,
+        pending: bool = False,
     ) -> None:
         """Write what is about to be sent, and the group whose keys it has used.
 
         Args:
             outgoing: Its id in the outbox.
             group: The group after it was encrypted; for a commit the one it leads to.
+            epoch: The room's that it is sent in; a commit leads to the next one.
             n: The counter that it is sent with.
             sealed: The bytes that may be sent once the event is over.
             pending: Whether it is a commit.
         """
         rows = self._execute(
-            "UPDATE outbox SET n = ?, sealed = ? WHERE id = ? RETURNING room", (n, sealed, outgoing)
+            "UPDATE outbox SET n = ?, epoch = ?, sealed = ? WHERE id = ? RETURNING room",
+            (n, epoch, sealed, outgoing),
         ).fetchall()
         if not rows:
             raise StoreError("what is to be sent is not in the outbox")
         room = str(rows[0][0])
-        self._write(room, group, pending=pending)
+        self._write(room, group, epoch + pending, pending=pending)
         self._prune(room)
 
     def unseal(self, outgoing: int) -> None:
         """The server did not take it: it is to be encrypted again."""
-        self._execute("UPDATE outbox SET n = NULL, sealed = NULL WHERE id = ?", (outgoing,))
+        self._execute(
+            "UPDATE outbox SET n = NULL, epoch = NULL, sealed = NULL WHERE id = ?", (outgoing,)
+        )
 
     def settle(self, outgoing: int) -> None:
         """It has arrived, or is not to be sent any more."""
