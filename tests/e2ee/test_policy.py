@@ -273,6 +273,21 @@ def test_own_devices_join_by_themselves_and_come_back(policy: RoomPolicy) -> Non
     judge(alice, external(alice, BOB, replace=1))
 
 
+def test_people_the_policy_names_join_by_themselves() -> None:
+    """Of a private conversation, one makes the group, and the other may come first."""
+    (alice,) = room(PRIVATE, ALICE)
+    judge(alice, external(alice, Someone("Bob")))
+    with pytest.raises(NotAllowed, match="carol joined uninvited"):
+        judge(alice, external(alice, CAROL))
+    (bob,) = room(CLOSED, BOB)
+    judge(bob, external(bob, ALICE))
+    with pytest.raises(NotAllowed, match="root joined uninvited"):
+        judge(bob, external(bob, ROOT))  # an admin of the CA's is none of this room
+    usurped = attrs.evolve(CLOSED, admins=("carol",))
+    with pytest.raises(NotAllowed, match="bob changed the room's policy"):
+        judge_commit(bob, policy_proposal(usurped))
+
+
 @pytest.mark.parametrize("policy", [CLOSED, LOOSE, OPEN])
 @pytest.mark.parametrize("admin", [True, False])
 def test_nobody_removes_somebody_else_by_joining(policy: RoomPolicy, admin: bool) -> None:

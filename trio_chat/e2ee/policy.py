@@ -10,7 +10,7 @@ Who a leaf is, the caller knows; who may what:
                        own devices   people the policy names   others
     add                always        always                    as `add` says
     remove             always        as `remove` says          as `remove` says
-    join by oneself    always        in open rooms             in open rooms
+    join by oneself    always        always                    in open rooms
     change the policy  admins, unless nobody may be added
 
 A proposal is its proposer's deed, whoever commits it: so one can ask to be taken out. Leaves
@@ -251,7 +251,8 @@ def _check_external(
     for index in change.removed:
         if before[index].key != joiner.key:
             _refuse(joiner.user, f"removed {before[index].user} by joining")
-    if not policy.open and all(one.key != joiner.key for one in before.values()):
+    at_home = joiner.key in policy.admins or any(one.key == joiner.key for one in before.values())
+    if not (policy.open or at_home):
         _refuse(joiner.user, "joined uninvited")
 
 
