@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ from trio_chat.mls import (
     Received,
     X509Credential,
 )
+from trio_chat.names import check_name
 
 OURS = CA.create()
 ANNA = OURS.person("anna")
@@ -407,6 +409,23 @@ def test_a_weak_hash_in_a_signature_is_refused() -> None:
     refused(forge(Person(signed, ANNA.key, ANNA.issuers)), "no longer good")
 
 
+def test_a_weak_hash_in_a_devices_signature_is_refused() -> None:
+    builder = build(
+        device_subject(ANNA.certificate, "laptop", LAPTOP.id),
+        LAPTOP.certificate.public_key(),
+        ANNA.certificate.subject,
+        begin=NOW - DAY,
+        end=NOW + DAY,
+        extensions=[(each.value, each.critical) for each in LAPTOP.certificate.extensions],
+    )
+    for digest in (hashes.SHA224(), hashes.SHA256()):
+        made = credential(builder.sign(ANNA.key, digest), ANNA.certificate)
+        if isinstance(digest, hashes.SHA256):
+            assert JUDGE(made, LAPTOP.signature_key.public).user == "anna"
+        else:
+            refused(made, "no longer good")
+
+
 def test_a_user_key_of_small_order_is_refused() -> None:
     small = ed25519.Ed25519PublicKey.from_public_bytes(bytes([1]) + bytes(31))
     builder = build(name("anna"), small, OURS.certificate.subject)
@@ -414,6 +433,32 @@ def test_a_user_key_of_small_order_is_refused() -> None:
     with pytest.raises(CryptoError, match="small order"):
         check_strength(signed)
     refused(forge(Person(signed, ANNA.key, ANNA.issuers)), "malformed")
+
+
+def test_a_devices_name_is_judged_alike_by_all_versions_of_unicode() -> None:
+    """A letter of Unicode 8.0 is none to an older Python: whoever has that would be cut off."""
+    for called, fits in (("b\u00fcro", True), ("\u0436", True), ("\ua7b5", False)):
+        assert check_name(called) == called
+        made = forge(ANNA, subject=device_subject(ANNA.certificate, called, LAPTOP.id))
+        if fits:
+            assert JUDGE(made, LAPTOP.signature_key.public).device_name == called
+        else:
+            refused(made, "a name has")
+
+
+def test_a_certificate_that_is_large_is_refused() -> None:
+    """A user can put anything into a device's, and each member would keep it."""
+    padding = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(16 * 1024))
+    refused(forge(ANNA, extensions=lambda ours: [SIGNS, (ours, True), (padding, False)]), "large")
+
+
+def test_an_odd_certificate_gets_no_warning_onto_the_screen() -> None:
+    """The error that a warning is in these tests would be none that MLS expects."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        long = x509.NameAttribute(NameOID.COMMON_NAME, "x" * 65, _validate=False)
+        made = forge(ANNA, subject=x509.Name([long]))
+    refused(made, "a name has")
 
 
 # Who takes the place of whom
@@ -514,8 +559,9 @@ def test_what_cannot_be_issued_is_said() -> None:
     for at in (NOW + 301 * DAY, NOW - 101 * DAY):
         with pytest.raises(ConfigError, match="not valid now"):
             ANNA.device(now=at)
-    with pytest.raises(BadName):
-        ANNA.device("my laptop")
+    for called in ("my laptop", "\ua7b5"):
+        with pytest.raises(BadName):
+            ANNA.device(called)
 
 
 # Elsewhere

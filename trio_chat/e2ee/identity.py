@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -40,6 +41,7 @@ from trio_chat.e2ee.device import (
     Device,
     DeviceId,
     UserKey,
+    check_device_name,
     check_strength,
     decode_extension,
     device_subject,
@@ -65,6 +67,7 @@ GRACE = timedelta(days=7)  # in which an expired device is not yet taken out of 
 CredentialValue: TypeAlias = BasicCredential | X509Credential
 
 _INTERMEDIATES = 2
+_LARGEST = 16 * 1024  # bytes of a certificate: a user can put into a device's whatever they like
 
 
 @attrs.frozen(kw_only=True)
@@ -228,8 +231,12 @@ def _read(authorities: Sequence[x509.Certificate], credential: CredentialValue) 
     encoded = [each.cert_data for each in credential.certificates]
     if not 2 <= len(encoded) <= 2 + _INTERMEDIATES:
         raise ProtocolError("a chain is a device, a user and at most two intermediates")
+    if max(map(len, encoded)) > _LARGEST:
+        raise ProtocolError("a certificate is too large")
     try:
-        return _walk(authorities, *map(x509.load_der_x509_certificate, encoded))
+        with warnings.catch_warnings():  # about oddities, which would get onto the screen
+            warnings.simplefilter("ignore")
+            return _walk(authorities, *map(x509.load_der_x509_certificate, encoded))
     except ChatError as error:
         raise ProtocolError(str(error)) from None
     except MALFORMED:
@@ -254,6 +261,7 @@ def _walk(
     _check_signs(user)
     person = client_identity(user)
     device.verify_directly_issued_by(user)
+    check_strength(device)
     whole = (device, user, *intermediates, authority)
     info = user.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     identity = DeviceIdentity(
@@ -295,7 +303,7 @@ def _device_extension(device: x509.Certificate) -> tuple[DeviceId, str]:
 def _device_name(device: x509.Certificate, user: x509.Certificate, device_id: DeviceId) -> str:
     """Return the name that a device's subject adds to its user's, beside the id."""
     common = device.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    name = names.check_name(str(common[-1].value)) if common else ""
+    name = check_device_name(str(common[-1].value)) if common else ""
     if not name or device.subject != device_subject(user, name, device_id):
         raise ProtocolError("a device's subject is not its user's with a name and the device id")
     return name
