@@ -550,6 +550,20 @@ def test_members_who_are_revoked_or_long_expired_must_go() -> None:
     assert strangers.faults(members, now=NOW) == dict.fromkeys(members, Fault.UNKNOWN)
 
 
+def test_whoever_must_go_by_one_clock_may_go_by_all_clocks() -> None:
+    people = [OURS.person(each) for each in ("anna", "ben", "cleo")]
+    devices = [each.device(days=days) for each, days in zip(people, (30, 3, 30), strict=True)]
+    members = dict(enumerate(bundle_of(each).key_package.leaf_node for each in devices))
+    judge = Authenticator([OURS.certificate], [OURS.revoke(people[2].certificate.serial_number)])
+    late = devices[1].certificate.not_valid_after_utc + GRACE + timedelta(seconds=1)
+    must = judge.faults(members, now=late).keys()
+    assert must == {1, 2}
+    for slow in (timedelta(0), timedelta(minutes=5), GRACE):
+        assert judge.void(members, now=late - slow) == must
+    assert judge.void(members, now=NOW) == {2}
+    assert JUDGE.void(members, now=NOW) == set()
+
+
 # Making
 
 

@@ -170,6 +170,19 @@ class Authenticator:
 
     def faults(self, members: Mapping[int, LeafNode], *, now: datetime) -> dict[int, Fault]:
         """Return who of a group's `members()` must go before anything more is encrypted."""
+        return self._faults(members, now, GRACE)
+
+    def void(self, members: Mapping[int, LeafNode], *, now: datetime) -> set[int]:
+        """Return who may go, as `policy.check` wants to know about others' commits.
+
+        These are more than `faults` of the same time: who takes somebody out waits for the end
+        of the grace, and who looks on does not. So no two clocks come to different judgements.
+        """
+        return set(self._faults(members, now, -SKEW))
+
+    def _faults(
+        self, members: Mapping[int, LeafNode], now: datetime, tolerance: timedelta
+    ) -> dict[int, Fault]:
         known: dict[x509.Certificate, frozenset[int]] = {}
         found = {}
         for index, leaf in members.items():
@@ -178,7 +191,7 @@ class Authenticator:
             except ProtocolError:  # of an authority that we no longer know
                 found[index] = Fault.UNKNOWN
                 continue
-            fault = self._fault(chain, now, GRACE, known)
+            fault = self._fault(chain, now, tolerance, known)
             if fault is not None:
                 found[index] = fault
         return found
