@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mls.clients import anybody, commit, follow, sent
-from trio_chat.e2ee.policy import CAPABILITIES, NotAllowed, RoomPolicy, Who, check, check_occupants
+from trio_chat.e2ee.policy import (
+    CAPABILITIES,
+    MAX_DEVICES,
+    NotAllowed,
+    RoomPolicy,
+    Who,
+    check,
+    check_occupants,
+)
 from trio_chat.mls import (
     SUITES,
     Add,
@@ -31,6 +39,9 @@ from trio_chat.mls import (
     Remove,
     Removed,
     RequiredCapabilities,
+    ResumptionPSK,
+    ResumptionPSKUsage,
+    Services,
     X509Credential,
     propose_to_join,
 )
@@ -231,6 +242,29 @@ def test_nobody_outside_proposes() -> None:
         judge(alice, alice.commit(cover=alice.pending))
 
 
+def test_nobody_leaves_others_behind_by_a_key_that_they_lack() -> None:
+    """Of those who could follow the commit, carol, who came later, is none."""
+    groups = room(OPEN, ALICE, BOB)
+    commit(groups, 0)
+    past = ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"room", groups[1].epoch - 1)
+    info = groups[0].group_info(external=True, ratchet_tree=True)
+    joined = Group.join_external(info, CAROL.bundle(), authenticate=anybody)
+    alice, bob = (follow(each, joined) for each in groups)
+    result = bob.commit(bob.use_psk(past))
+    follow(alice, result)
+    with pytest.raises(ProtocolError, match="not known here"):
+        joined.group.receive(sent(result.message))
+    with pytest.raises(NotAllowed, match="bob mixed in a key"):
+        judge(bob, result)
+    alice = attrs.evolve(alice, services=Services(authenticate=anybody, psks=lambda _: b"key"))
+    info = alice.group_info(external=True, ratchet_tree=True)
+    result = Group.join_external(
+        info, MALLORY.bundle(), use_psks=[b"x"], authenticate=anybody, psks=lambda _: b"key"
+    )
+    with pytest.raises(NotAllowed, match="mallory mixed in a key"):
+        judge(alice, attrs.evolve(result, group=follow(alice, result)))
+
+
 def test_nobody_ends_a_group() -> None:
     (alice,) = room(CLOSED, ALICE)
     with pytest.raises(NotAllowed, match="alice ended the group"):
@@ -309,6 +343,19 @@ def test_no_device_has_two_leaves() -> None:
         judge(alice, external(alice, BOB))
     with pytest.raises(NotAllowed, match="carol added a device of bob"):
         check_occupants({0: BOB, 1: ALICE, 2: BOB}, "carol")
+
+
+@pytest.mark.parametrize("policy", [CLOSED, OPEN])
+def test_nobody_fills_a_room_with_devices_of_their_own(policy: RoomPolicy) -> None:
+    devices = [Someone("bob", bytes([n])) for n in range(MAX_DEVICES)]
+    bob = room(policy, *devices[:-1], ALICE)[0]
+    judge_commit(bob, add(devices[-1]))
+    with pytest.raises(NotAllowed, match="bob added one of more than 32 devices"):
+        judge_commit(bob, add(devices[-1]), add(Someone("BOB", b"more")))
+    judge_commit(bob, add(devices[-1]), Remove(1), add(Someone("bob", b"more")))
+    bob = bob.commit(add(devices[-1])).group
+    with pytest.raises(NotAllowed, match="Bob added one of more than 32 devices"):
+        judge(bob, external(bob, Someone("Bob", b"more")))
 
 
 # Changing the policy

@@ -14,12 +14,18 @@ Who a leaf is, the caller knows; who may what:
     change the policy  admins, unless nobody may be added
 
 A proposal is its proposer's deed, whoever commits it: so one can ask to be taken out. Leaves
-whose certificate is revoked or over may be taken out by everybody.
+whose certificate is revoked or over may be taken out by everybody; that is the one judgement
+which a clock and a list take part in, so who looks on is to be more lenient than who acts
+(`Authenticator.void`), and to get the newest list before saying no.
+
+Nobody mixes in a pre-shared key: those who came later lack those of past epochs, and would be
+out without having been removed.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal, NoReturn, Protocol
 
@@ -36,7 +42,6 @@ from trio_chat.mls import (
     GroupContextExtensions,
     Member,
     MLSError,
-    PreSharedKey,
     Remove,
     RequiredCapabilities,
     Update,
@@ -46,6 +51,7 @@ from trio_chat.names import Key
 __all__ = [
     "CAPABILITIES",
     "EXTENSION_TYPE",
+    "MAX_DEVICES",
     "NotAllowed",
     "Occupant",
     "RoomPolicy",
@@ -56,6 +62,9 @@ __all__ = [
 
 EXTENSION_TYPE = 0xF0C1
 """Of the policy in a group context; from the range for private use (RFC 9420, 17.3)."""
+
+MAX_DEVICES = 32
+"""Of one user in one room."""
 
 _X509 = 2
 _VERSION = 1
@@ -221,28 +230,36 @@ def check(
         NotAllowed: Somebody does what they may not do.
         DecodeError: A policy that it brings is malformed.
     """
+    committer = (after if change.external else before)[change.committer].user
+    if change.psks:
+        _refuse(committer, "mixed in a key that not all have")
     if change.external:
         _check_external(policy, change, before, after[change.committer])
     else:
         _check_proposals(policy, change, before, after, void)
-    check_occupants(after, (after if change.external else before)[change.committer].user)
+    check_occupants(after, committer)
 
 
 def check_occupants(occupants: Mapping[int, Occupant], whose: str) -> None:
-    """Check that no device has two leaves.
+    """Check that no device has two leaves, and nobody more devices than one could have.
+
+    Users make their devices themselves, as many as they like, and a tree has to fit into a blob.
 
     Args:
         occupants: Who the leaves are.
         whose: The user who made the group so.
 
     Raises:
-        NotAllowed: One has.
+        NotAllowed: It is not so.
     """
-    seen: set[tuple[str, bytes]] = set()
+    devices: defaultdict[Key, set[bytes]] = defaultdict(set)
     for one in occupants.values():
-        if (one.key, one.device_id) in seen:
+        found = devices[one.key]
+        if one.device_id in found:
             _refuse(whose, f"added a device of {one.user} that is there already")
-        seen.add((one.key, one.device_id))
+        found.add(one.device_id)
+        if len(found) > MAX_DEVICES:
+            _refuse(whose, f"added one of more than {MAX_DEVICES} devices of {one.user}")
 
 
 def _check_external(
@@ -281,7 +298,7 @@ def _check_proposals(
                     _refuse(actor.user, f"removed {who.user}")
             case GroupContextExtensions(extensions=extensions):
                 _check_new_policy(policy, RoomPolicy.of(extensions), actor)
-            case Update() | PreSharedKey():
+            case Update():
                 pass
             case _:
                 _refuse(actor.user, "ended the group")
