@@ -62,6 +62,7 @@ class Someone:
     user: str
     device_id: bytes = b"1"
     admin: bool = False
+    user_key: bytes = b"one"
 
     @property
     def key(self) -> Key:
@@ -72,7 +73,9 @@ class Someone:
         return frozenset({"admin"} if self.admin else ())
 
     def bundle(self, capabilities: Capabilities = CAPABILITIES) -> KeyPackageBundle:
-        text = f"{self.user}/{self.device_id.decode()}/{'admin' * self.admin}"
+        text = (
+            f"{self.user}/{self.device_id.decode()}/{'admin' * self.admin}/{self.user_key.decode()}"
+        )
         credential = X509Credential((Certificate(text.encode()),))
         signature_key = SUITES[1].generate_signature_key()
         return KeyPackageBundle.create(credential, signature_key, capabilities=capabilities)
@@ -80,8 +83,10 @@ class Someone:
     @classmethod
     def of(cls, leaf: LeafNode) -> Someone:
         assert isinstance(leaf.credential, X509Credential)
-        user, device, admin = leaf.credential.certificates[0].cert_data.decode().split("/")
-        return cls(user, device.encode(), bool(admin))
+        user, device, admin, user_key = (
+            leaf.credential.certificates[0].cert_data.decode().split("/")
+        )
+        return cls(user, device.encode(), bool(admin), user_key.encode())
 
 
 ALICE, BOB, CAROL, MALLORY = map(Someone, ("alice", "bob", "carol", "mallory"))
@@ -320,6 +325,22 @@ def test_people_the_policy_names_join_by_themselves() -> None:
     usurped = attrs.evolve(CLOSED, admins=("carol",))
     with pytest.raises(NotAllowed, match="bob changed the room's policy"):
         judge_commit(bob, policy_proposal(usurped))
+
+
+@pytest.mark.parametrize("policy", [CLOSED, PRIVATE, OPEN])
+def test_a_certificate_alone_opens_no_closed_room(policy: RoomPolicy) -> None:
+    """A CA can make another bob, but not his key; he needs somebody to add his new machine."""
+    alice, bob = room(policy, ALICE, BOB)
+    for who in (Someone("bob", b"2", user_key=b"other"), Someone("bob", b"1", user_key=b"other")):
+        if who.device_id != BOB.device_id:
+            judge_commit(bob, add(who))
+            if policy.open:
+                judge(alice, external(alice, who))
+            else:
+                with pytest.raises(NotAllowed, match="bob joined with another key"):
+                    judge(alice, external(alice, who))
+        with pytest.raises(NotAllowed, match="bob removed bob by joining"):
+            judge(alice, external(alice, who, replace=1))
 
 
 @pytest.mark.parametrize("policy", [CLOSED, LOOSE, OPEN])

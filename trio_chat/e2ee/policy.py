@@ -10,8 +10,12 @@ Who a leaf is, the caller knows; who may what:
                        own devices   people the policy names   others
     add                always        always                    as `add` says
     remove             always        as `remove` says          as `remove` says
-    join by oneself    always        always                    in open rooms
+    join by oneself    by their key  the first of them         in open rooms
     change the policy  admins, unless nobody may be added
+
+Who joins a closed room by themselves and is there already has to have the key of a certificate
+that is there: or else the CA, which can make another of that name, could let itself in. A new
+machine with a certificate of its own is added by a member, be it its owner's other machine.
 
 A proposal is its proposer's deed, whoever commits it: so one can ask to be taken out. Leaves
 whose certificate is revoked or over may be taken out by everybody; that is the one judgement
@@ -101,6 +105,10 @@ class Occupant(Protocol):
     @property
     def device_id(self) -> bytes:
         """Which of the user's devices."""
+
+    @property
+    def user_key(self) -> bytes:
+        """The key of the user's certificate."""
 
     @property
     def roles(self) -> frozenset[str]:
@@ -265,12 +273,14 @@ def check_occupants(occupants: Mapping[int, Occupant], whose: str) -> None:
 def _check_external(
     policy: RoomPolicy, change: Change, before: Mapping[int, Occupant], joiner: Occupant
 ) -> None:
+    own_keys = {one.user_key for one in before.values() if one.key == joiner.key}
     for index in change.removed:
-        if before[index].key != joiner.key:
+        if before[index].key != joiner.key or before[index].user_key != joiner.user_key:
             _refuse(joiner.user, f"removed {before[index].user} by joining")
-    at_home = joiner.key in policy.admins or any(one.key == joiner.key for one in before.values())
-    if not (policy.open or at_home):
+    if not (policy.open or own_keys or joiner.key in policy.admins):
         _refuse(joiner.user, "joined uninvited")
+    if not policy.open and own_keys and joiner.user_key not in own_keys:
+        _refuse(joiner.user, "joined with another key")
 
 
 def _check_proposals(
