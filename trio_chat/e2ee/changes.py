@@ -102,16 +102,25 @@ class Changes:
         """Keep something else under a name: our device's key, say."""
         self._execute("REPLACE INTO kept VALUES(?, ?)", (name, data))
 
+    def unkeep(self, name: str) -> None:
+        """Forget it."""
+        self._execute("DELETE FROM kept WHERE name = ?", (name,))
+
     # Groups
 
     def save_group(self, room: str, group: Group, epoch: int) -> None:
         """Write a room's group, and which of the room's epochs it is in.
 
-        Once an event is enough, however much of others' it took. The room's next epoch ends
+        Once an event is enough, however much it took or encrypted. The room's next epoch ends
         what our commit would have led to.
         """
         self._write(room, group, epoch, pending=False)
         self._execute("DELETE FROM state WHERE room = ? AND pending AND epoch <= ?", (room, epoch))
+        self._prune(room)
+
+    def save_pending(self, room: str, group: Group, epoch: int) -> None:
+        """Write the group that our commit leads to, and the room's epoch that this begins."""
+        self._write(room, group, epoch, pending=True)
         self._prune(room)
 
     def accept(self, room: str) -> None:
@@ -200,35 +209,21 @@ class Changes:
         )
         return self._execute("SELECT last_insert_rowid()").get  # type: ignore[no-any-return]  # an int
 
-    def seal(
-        self,
-        outgoing: int,
-        group: Group,
-        epoch: int,
-        n: int,
-        sealed: bytes,
-        *,
-        pending: bool = False,
-    ) -> None:
-        """Write what is about to be sent, and the group whose keys it has used.
+    def seal(self, outgoing: int, epoch: int, n: int, sealed: bytes) -> None:
+        """Write what is about to be sent; the group whose keys it has used, in the same event.
 
         Args:
             outgoing: Its id in the outbox.
-            group: The group after it was encrypted; for a commit the one it leads to.
-            epoch: The room's that it is sent in; a commit leads to the next one.
+            epoch: The room's that it is sent in.
             n: The counter that it is sent with.
             sealed: The bytes that may be sent once the event is over.
-            pending: Whether it is a commit.
         """
-        rows = self._execute(
-            "UPDATE outbox SET n = ?, epoch = ?, sealed = ? WHERE id = ? RETURNING room",
+        self._execute(
+            "UPDATE outbox SET n = ?, epoch = ?, sealed = ? WHERE id = ?",
             (n, epoch, sealed, outgoing),
-        ).fetchall()
-        if not rows:
+        )
+        if not self._count("outbox WHERE id = ?", outgoing):
             raise StoreError("what is to be sent is not in the outbox")
-        room = str(rows[0][0])
-        self._write(room, group, epoch + pending, pending=pending)
-        self._prune(room)
 
     def unseal(self, outgoing: int) -> None:
         """The server did not take it: it is to be encrypted again."""
