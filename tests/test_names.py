@@ -117,15 +117,29 @@ def test_a_two_person_room_is_one_whoever_names_it(one: str, other: str) -> None
     one, other = valid(one), valid(other)
     room = names.direct_room(one, other)
     assert room == names.direct_room(other, one)
-    assert names.is_direct(room)
-    assert names.peer_of(room, one) == names.key(other)
-    assert names.peer_of(room, other.upper()) == names.key(one) or other.upper() != other
-    with pytest.raises(BadName):
-        names.check_name(room)
+    for named in (room, names.PLAIN_DIRECT + room[1:]):  # those of before, too
+        assert names.is_direct(named)
+        assert names.peer_of(named, one) == names.key(other)
+        assert names.peer_of(named, other.upper()) == names.key(one) or other.upper() != other
+        with pytest.raises(BadName):
+            names.check_name(named)
 
 
 @pytest.mark.parametrize(
-    "room", ["", "@", "@a", "alice+bob", "@bob+alice", "@alice+bob+carol", "@alice", "@x+y"]
+    "room",
+    [
+        "",
+        "@",
+        "~",
+        "@a",
+        "alice+bob",
+        "@bob+alice",
+        "@alice+bob+carol",
+        "@alice",
+        "@x+y",
+        "~x+y",
+        "~@alice+bob",
+    ],
 )
 def test_what_is_no_two_person_room_of_hers_has_no_other_person(room: str) -> None:
     assert names.peer_of(room, "alice") is None

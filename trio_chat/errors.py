@@ -31,8 +31,11 @@ __all__ = [
     "Duplicate",
     "Forbidden",
     "HelloFirst",
+    "NoBlob",
+    "NoGroup",
     "NoRoom",
     "NoUser",
+    "NoWelcome",
     "NotMember",
     "NotTrusted",
     "OutOfOrder",
@@ -40,6 +43,7 @@ __all__ = [
     "Refused",
     "Revoked",
     "RoomExists",
+    "Stale",
     "StoreError",
     "StoreUnavailable",
     "TextTooLong",
@@ -48,6 +52,7 @@ __all__ = [
     "UnknownType",
     "Unreachable",
     "WrongCertificate",
+    "WrongMode",
     "WrongProtocol",
 ]
 
@@ -119,7 +124,7 @@ class Refused(ChatError):
 
     Attributes:
         code: The wire code.
-        room, n, expected, last, retry_after: As in the `error` frame, where given.
+        room, n, expected, last, epoch, seq, retry_after: As in the `error` frame, where given.
     """
 
     code: ClassVar[str] = "refused"
@@ -132,6 +137,8 @@ class Refused(ChatError):
         n: int | None = None,
         expected: int | None = None,
         last: int | None = None,
+        epoch: int | None = None,
+        seq: int | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(text)
@@ -139,6 +146,8 @@ class Refused(ChatError):
         self.n = n
         self.expected = expected
         self.last = last
+        self.epoch = epoch
+        self.seq = seq
         self.retry_after = retry_after
 
 
@@ -256,6 +265,36 @@ class StoreUnavailable(Refused):
     code = "store"
 
 
+class WrongMode(Refused):
+    """That is for rooms of the other mode: plain, or encrypted."""
+
+    code = "mode"
+
+
+class Stale(Refused):
+    """A commit was faster: the room is at `epoch` now, and `seq` is its newest number."""
+
+    code = "stale"
+
+
+class NoBlob(Refused):
+    """There is no such blob in the room."""
+
+    code = "no-blob"
+
+
+class NoGroup(Refused):
+    """Nobody has begun the room's group yet."""
+
+    code = "no-group"
+
+
+class NoWelcome(Refused):
+    """There is no Welcome for this device in the room."""
+
+    code = "no-welcome"
+
+
 CODES: dict[str, type[Refused]] = {
     kind.code: kind
     for kind in (
@@ -278,6 +317,11 @@ CODES: dict[str, type[Refused]] = {
         CrlUnusable,
         WrongCertificate,
         StoreUnavailable,
+        WrongMode,
+        Stale,
+        NoBlob,
+        NoGroup,
+        NoWelcome,
     )
 }
 """Wire code -> class, in the order of docs/protocol.md."""

@@ -13,6 +13,7 @@ from typing import NewType
 from trio_chat.errors import BadName
 
 __all__ = [
+    "PLAIN_DIRECT",
     "RESERVED",
     "RULE",
     "Key",
@@ -33,6 +34,9 @@ RULE = (
     "and starts with a letter or digit"
 )
 RESERVED = frozenset({"god", "ca", "server", "admin"})
+
+PLAIN_DIRECT = "@"
+"""What the names of plain two-person rooms begin with, which are not made any more."""
 
 _LONGEST = 320  # code points; no spelling of a name, or of a two-person room, has more
 _PUNCTUATION = frozenset("._-")
@@ -97,16 +101,16 @@ def check_device(device: str) -> str:
 
 
 def direct_room(one: str, other: str) -> str:
-    """Name the two-person room of two people: `@` and their sorted keys.
+    """Name the two-person room of two people: `~` and their sorted keys.
 
-    `+` and `@` cannot occur in a name, so no other room can be called that.
+    `+`, `~` and `@` cannot occur in a name, so no other room can be called that.
     """
-    return "@" + "+".join(sorted((key(one), key(other))))
+    return "~" + "+".join(sorted((key(one), key(other))))
 
 
 def is_direct(room: str) -> bool:
-    """Is this the name of a two-person room?"""
-    return room.startswith("@")
+    """Is this the name of a two-person room, of today's or of those that were plain?"""
+    return room.startswith(("~", PLAIN_DIRECT))
 
 
 def peer_of(room: str, user: str) -> Key | None:

@@ -285,7 +285,7 @@ async def test_typing_and_topics_and_presence_are_acknowledged(server: Any) -> N
 
 
 async def test_members_and_peer(server: Any) -> None:
-    server.room("@alice+bob")
+    server.room("~alice+bob")
     async with server.client() as client:
         room = await client.direct("Bob")
         assert room.peer == "bob"

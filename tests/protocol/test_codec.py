@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import attrs
 import pytest
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from trio_chat.errors import CODES, ProtocolError
 from trio_chat.protocol import frames
 from trio_chat.protocol.codec import decode_command, decode_event, encode
-from trio_chat.protocol.frames import COMMANDS, EVENTS, Send
+from trio_chat.protocol.fields import Device, Digest, Kind, Mode
+from trio_chat.protocol.frames import COMMANDS, EVENTS, Send, SendSealed, WelcomeFor
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES: dict[Any, st.SearchStrategy[Any]] = {
@@ -24,32 +25,40 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     list[str]: st.lists(TEXT, max_size=3),
     list[Any]: st.lists(st.dictionaries(TEXT, TEXT | st.integers(0, 9)), max_size=2),
     Literal["action", "notice"]: st.sampled_from(["action", "notice"]),
+    Kind: st.sampled_from(["message", "proposal", "commit", "create"]),
+    Mode: st.sampled_from(["plain", "encrypted"]),
+    Digest: st.binary(min_size=32, max_size=32).map(bytes.hex),
+    Device: TEXT.map(lambda text: text or "d"),
+    list[Device]: st.lists(TEXT.map(lambda text: text or "d"), max_size=2),
 }
-for kind in (frames.InputLimit, frames.Member, frames.RoomInfo):
+NESTED = (frames.InputLimit, frames.Member, frames.RoomInfo, WelcomeFor, frames.DevicePackage)
+for kind in NESTED:
     VALUES[kind] = st.deferred(lambda kind=kind: frame(kind))  # type: ignore[misc]
     VALUES[list[kind]] = st.lists(VALUES[kind], max_size=2)  # type: ignore[valid-type]
 
 
 def frame(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Any value of a frame's class, from its fields."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     return st.builds(kind, **{f.name: value_of(hints[f.name]) for f in attrs.fields(kind)})
 
 
 def value_of(hint: Any) -> st.SearchStrategy[Any]:
     if hint in VALUES:
         return VALUES[hint]
-    (plain,) = [each for each in VALUES if each | None == hint]
-    return st.none() | VALUES[plain]
+    if hasattr(hint, "__metadata__"):
+        return value_of(hint.__origin__)  # a number with its bounds
+    (plain,) = [each for each in get_args(hint) if each is not type(None)]
+    return st.none() | value_of(plain)
 
 
 BOTH_WAYS = [
     pytest.param(kind, decode, id=f"{side}-{kind.__name__}")
     for side, decode, kinds in (
-        ("command", decode_command, COMMANDS),
-        ("event", decode_event, EVENTS),
+        ("command", decode_command, (*COMMANDS.values(), SendSealed)),
+        ("event", decode_event, EVENTS.values()),
     )
-    for kind in kinds.values()
+    for kind in kinds
 ]
 
 
@@ -75,7 +84,7 @@ def is_error_or_frame(line: bytes) -> None:
             assert str(found)
             assert found.id is None or len(found.id) <= 64
         else:
-            assert type(found) is kinds[found.type]
+            assert type(found) is kinds[found.type] or type(found) is SendSealed
 
 
 def attempt(decode: Any, line: bytes) -> Any:
@@ -97,7 +106,11 @@ ANYTHING = st.recursive(
     max_leaves=5,
 )
 NAMES = sorted(
-    {f.name for kind in (*COMMANDS.values(), *EVENTS.values()) for f in attrs.fields(kind)}
+    {
+        field.name
+        for kind in (*COMMANDS.values(), SendSealed, *EVENTS.values())
+        for field in attrs.fields(kind)
+    }
 )
 
 
@@ -110,6 +123,7 @@ def test_any_object_is_an_error_or_a_frame(name: str, fields: dict[str, Any]) ->
     is_error_or_frame(json.dumps({**fields, "type": name}).encode())
 
 
+SEALED = b'{"type":"send","room":"r","n":1,"epoch":%s,"kind":"%s","body":%s}'
 SEND = b'{"type":"send","room":"r","n":%s,"text":%s}'
 
 
@@ -149,6 +163,13 @@ SEND = b'{"type":"send","room":"r","n":%s,"text":%s}'
         b'{"type":"join","room":"r","id":"' + b"x" * 65 + b'"}',
         b'{"type":"send","room":"r","n":1,"text":"","form":"loud"}',
         b"\xef\xbb\xbf" + SEND % (b"1", b'""'),
+        SEALED % (b"0", b"message", b'"","tree":"0f"'),
+        SEALED % (b"0", b"whisper", b'""'),
+        SEALED % (b"-1", b"message", b'""'),
+        SEALED % (b"0", b"message", b"null"),
+        SEALED % (b"0", b"commit", b'"","welcomes":[{"to":[""],"body":""}]'),
+        SEALED % (b"0", b"commit", b'"","welcomes":[{"to":["%s"],"body":""}]' % (b"x" * 66)),
+        b'{"type":"create","room":"r","mode":"hidden"}',
     ],
 )
 def test_malformed_lines_are_one_error(line: bytes) -> None:
@@ -176,6 +197,20 @@ def test_a_malformed_command_keeps_its_id_and_quotes_no_value() -> None:
 def test_of_a_key_given_twice_the_last_counts() -> None:
     found = decode_command(b'{"type":"send","room":"a","room":"b","n":1,"text":"x"}')
     assert found == Send(room="b", n=1, text="x")
+
+
+def test_send_is_of_two_shapes_and_text_decides() -> None:
+    line = b'{"type":"send","room":"r","n":1,"epoch":0,"kind":"message","body":"eA=="}'
+    sealed = SendSealed(room="r", n=1, epoch=0, kind="message", body="eA==")
+    assert decode_command(line) == decode_command(b" " + line) == sealed
+    both = line[:-1] + b',"text":"x"}'
+    assert decode_command(both) == decode_command(b" " + both) == Send("r", 1, "x")
+
+
+def test_no_frame_shows_what_was_said_in_a_traceback() -> None:
+    sealed = SendSealed(room="r", n=1, epoch=0, kind="commit", body="secret", info="secret")
+    message = frames.Message(room="r", seq=1, time=1.0, text="secret", body="secret")
+    assert "secret" not in repr(sealed) + repr(message)
 
 
 def test_nul_is_text_when_it_is_escaped() -> None:

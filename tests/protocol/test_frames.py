@@ -14,7 +14,9 @@ from trio_chat.protocol.frames import COMMANDS, EVENTS
 SPECIFICATION = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 
-@pytest.mark.parametrize("kind", dict.fromkeys([*COMMANDS.values(), *EVENTS.values()]))
+@pytest.mark.parametrize(
+    "kind", dict.fromkeys([*COMMANDS.values(), frames.SendSealed, *EVENTS.values()])
+)
 def test_a_frame_is_a_documented_value(kind: type[attrs.AttrsInstance]) -> None:
     assert kind.__doc__
     assert kind.__setattr__ is not object.__setattr__  # frozen
@@ -41,5 +43,5 @@ def test_passwords_are_not_shown() -> None:
 
 def test_the_specification_describes_every_frame() -> None:
     text = SPECIFICATION.read_text(encoding="utf-8")
-    described = set(re.findall(r"`([a-z-]+)`", text))
+    described = set(re.findall(r"`([a-z.-]+)`", text))
     assert COMMANDS.keys() | EVENTS.keys() <= described

@@ -97,6 +97,8 @@ def refusal(frame: Error) -> Refused:
         n=frame.n,
         expected=frame.expected,
         last=frame.last,
+        epoch=frame.epoch,
+        seq=frame.seq,
         retry_after=frame.retry_after,
     )
 

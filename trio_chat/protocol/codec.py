@@ -12,10 +12,14 @@ from trio_chat.protocol.frames import (
     COMMANDS,
     EVENTS,
     Command,
+    DevicePackage,
     Event,
     InputLimit,
     Member,
     RoomInfo,
+    Send,
+    SendSealed,
+    WelcomeFor,
 )
 
 __all__ = ["decode_command", "decode_event", "decode_event_object", "encode", "encode_text"]
@@ -23,9 +27,11 @@ __all__ = ["decode_command", "decode_event", "decode_event_object", "encode", "e
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _START = b'{"type":"'
+_SEND = b'{"type":"send"'
 _command_decoders = {
     name.encode(): msgspec.json.Decoder(kind).decode for name, kind in COMMANDS.items()
 }
+_decode_sealed = msgspec.json.Decoder(SendSealed).decode
 _MALFORMED = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, TypeError)
 
 
@@ -54,6 +60,11 @@ def decode_command(line: bytes) -> Command:
                 return decode(line)
             except _MALFORMED:
                 pass  # read again, slowly, for its id and a full account of what is wrong
+            if line.startswith(_SEND):
+                try:
+                    return _decode_sealed(line)
+                except _MALFORMED:
+                    pass
     found = _load(line)
     command: Command = _convert(found, COMMANDS)
     return command
@@ -88,6 +99,8 @@ def _convert(found: dict[str, Any], kinds: dict[str, Any]) -> Any:
     kind = kinds.get(name)
     if kind is None:
         raise ProtocolError("there is no frame of that type", code="unknown-type", id=ident)
+    if kind is Send and "text" not in found and "kind" in found:
+        kind = SendSealed
     if "from" in found:
         found = {("sender" if key == "from" else key): value for key, value in found.items()}
     try:
@@ -126,5 +139,8 @@ def _names(kind: type[attrs.AttrsInstance]) -> tuple[tuple[str, str], ...]:
 
 _FIELDS: dict[type, tuple[tuple[str, str], ...]] = {
     kind: _names(kind)
-    for kind in (*COMMANDS.values(), *EVENTS.values(), InputLimit, Member, RoomInfo)
+    for kind in (
+        *(*COMMANDS.values(), SendSealed, WelcomeFor),
+        *(*EVENTS.values(), InputLimit, Member, RoomInfo, DevicePackage),
+    )
 }

@@ -16,6 +16,7 @@ __all__ = [
     "Entered",
     "Error",
     "InputLimit",
+    "Invited",
     "Joined",
     "Left",
     "Member",
@@ -25,6 +26,7 @@ __all__ = [
     "Page",
     "Person",
     "Relayed",
+    "Removed",
     "RoomInfo",
     "Rooms",
     "Server",
@@ -79,6 +81,8 @@ class Error:
     n: Number | None = None
     expected: Number | None = None
     last: Number | None = None
+    epoch: Number | None = None
+    seq: Number | None = None
     retry_after: float | None = None
     id: str | None = None
 
@@ -101,9 +105,11 @@ class Joined:
 
     type: ClassVar[str] = "joined"
     room: str
-    mode: str  # "plain": the server can read it
+    mode: str  # "plain": the server can read it; "encrypted": it cannot
+    access: str = "open"  # "closed": only for those on its list
+    epoch: Number | None = None  # of an encrypted room: how many commits it has taken
     topic: str
-    role: str  # "member"
+    role: str  # "member"; "owner" of a closed room, who may invite
     log: str
     first: Number  # the oldest sequence number kept; seq + 1 when nothing is
     seq: Number  # the newest
@@ -124,8 +130,11 @@ class Message:
     sender: str = ""  # absent in an erased entry, as is the rest
     device: str = ""
     n: Number = 0
-    text: str = ""
+    text: str = attrs.field(default="", repr=False)  # of a plain room, as is `form`
     form: Form | None = None
+    epoch: Number | None = None  # of an encrypted room, as what follows: the one it was sent in
+    kind: str | None = None
+    body: str | None = attrs.field(default=None, repr=False)
     erased: bool = False
 
 
@@ -247,6 +256,7 @@ class RoomInfo:
 
     room: str
     mode: str
+    access: str = "open"
     topic: str
     count: Number
     seq: Number
@@ -304,3 +314,21 @@ class Closing:
     type: ClassVar[str] = "closing"
     reason: str
     retry_after: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Invited:
+    """Somebody put this person on the list of a closed room."""
+
+    type: ClassVar[str] = "invited"
+    room: str
+    sender: str
+
+
+@attrs.frozen(kw_only=True)
+class Removed:
+    """Somebody took this person off the list of a closed room, and so out of it."""
+
+    type: ClassVar[str] = "removed"
+    room: str
+    sender: str

@@ -6,10 +6,25 @@ from typing import Annotated, Literal
 
 import msgspec
 
-__all__ = ["Counter", "Form", "Id", "Number"]
+__all__ = ["Base64", "Counter", "Device", "Digest", "Form", "Id", "Kind", "Mode", "Number"]
 
 Form = Literal["action", "notice"]
 """How a message is meant: `/me`, or a notice that no bot answers."""
+
+Kind = Literal["message", "proposal", "commit", "create"]
+"""What is in a line of an encrypted room; the last two end its epoch."""
+
+Mode = Literal["plain", "encrypted"]
+"""Who can read a room: the server too, or its members only."""
+
+Base64 = str
+"""Bytes of somebody's, in base64. Who looks into them checks that; the codec does not."""
+
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256, hexadecimal."""
+
+Device = Annotated[str, msgspec.Meta(min_length=1, max_length=65)]
+"""The wire's id of a device: 32 digits, and perhaps a dot and what its `hello` said."""
 
 Id = Annotated[str, msgspec.Meta(max_length=64)]
 """Chosen by the client, repeated in the reply."""

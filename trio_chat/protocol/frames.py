@@ -2,8 +2,8 @@
 
 A class's `type` is the wire's; its fields are the wire's, in order, but for `sender`, which
 the wire spells `from`. An absent field is None. `id` is chosen by the client and repeated in
-the reply. The classes are in commands.py and events.py; this is their table. No bytes, no
-sockets, no clock.
+the reply. The classes are in commands.py, events.py and directory.py; this is their table. No
+bytes, no sockets, no clock.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from trio_chat.protocol.commands import (
     Create,
     Hello,
     History,
+    Invite,
     Join,
     Leave,
     List,
@@ -23,9 +24,29 @@ from trio_chat.protocol.commands import (
     Pong,
     Relay,
     Send,
+    SendSealed,
     SetTopic,
     Typing,
+    Uninvite,
+    WelcomeFor,
     Whois,
+)
+from trio_chat.protocol.directory import (
+    Blob,
+    ClaimPackages,
+    Crl,
+    CrlChanged,
+    DevicePackage,
+    GetBlob,
+    GetCrl,
+    GetInfo,
+    GetWelcome,
+    Info,
+    KeyPackages,
+    MlsWelcome,
+    Packages,
+    PublishPackages,
+    PutBlob,
 )
 from trio_chat.protocol.events import (
     AwayChanged,
@@ -35,6 +56,7 @@ from trio_chat.protocol.events import (
     Entered,
     Error,
     InputLimit,
+    Invited,
     Joined,
     Left,
     Member,
@@ -44,6 +66,7 @@ from trio_chat.protocol.events import (
     Page,
     Person,
     Relayed,
+    Removed,
     RoomInfo,
     Rooms,
     Server,
@@ -59,45 +82,66 @@ __all__ = [
     "PROTOCOL",
     "Away",
     "AwayChanged",
+    "Blob",
     "Chat",
+    "ClaimPackages",
     "Closing",
     "Command",
     "Count",
     "Create",
+    "Crl",
+    "CrlChanged",
+    "DevicePackage",
     "Direct",
     "Entered",
     "Error",
     "Event",
+    "GetBlob",
+    "GetCrl",
+    "GetInfo",
+    "GetWelcome",
     "Hello",
     "History",
+    "Info",
     "InputLimit",
+    "Invite",
+    "Invited",
     "Join",
     "Joined",
+    "KeyPackages",
     "Leave",
     "Left",
     "List",
     "ListRooms",
     "Member",
     "Message",
+    "MlsWelcome",
     "Nick",
     "NickChanged",
     "Ok",
+    "Packages",
     "Page",
     "Person",
     "Ping",
     "Pong",
+    "PublishPackages",
+    "PutBlob",
     "Relay",
     "Relayed",
+    "Removed",
     "RoomInfo",
     "Rooms",
     "Send",
+    "SendSealed",
     "Server",
     "SetTopic",
     "Topic",
     "Typing",
     "TypingNow",
+    "Uninvite",
     "Users",
     "Welcome",
+    "WelcomeFor",
     "Whois",
 ]
 
@@ -122,6 +166,16 @@ Command = (
     | Relay
     | Ping
     | Pong
+    | SendSealed
+    | Invite
+    | Uninvite
+    | PublishPackages
+    | ClaimPackages
+    | PutBlob
+    | GetBlob
+    | GetInfo
+    | GetWelcome
+    | GetCrl
 )
 Event = (
     Welcome
@@ -146,7 +200,20 @@ Event = (
     | Ping
     | Pong
     | Closing
+    | Invited
+    | Removed
+    | KeyPackages
+    | Packages
+    | Blob
+    | Info
+    | MlsWelcome
+    | Crl
+    | CrlChanged
 )
 
-COMMANDS: dict[str, type[Command]] = {kind.type: kind for kind in Command.__args__}
+COMMANDS: dict[str, type[Command]] = {
+    kind.type: kind
+    for kind in Command.__args__
+    if kind is not SendSealed  # `send` is Send
+}
 EVENTS: dict[str, type[Event]] = {kind.type: kind for kind in Event.__args__}
