@@ -97,7 +97,7 @@ class Number:
 
 _Pins = tuple[int, dict[str, bool]]  # the version; whether verified, by fingerprint
 _VERSION = 1
-_decode = msgspec.msgpack.Decoder(_Pins).decode
+_decoder: msgspec.msgpack.Decoder[_Pins] = msgspec.msgpack.Decoder(_Pins)
 
 
 class People:
@@ -253,7 +253,7 @@ def _encoded(keys: Mapping[str, bool]) -> bytes:
 
 def _decoded(data: bytes) -> dict[str, bool]:
     try:
-        version, keys = _decode(data)
+        version, keys = _decoder.decode(data)
     except msgspec.MsgspecError:
         raise StoreError("what is kept of a person's keys is damaged") from None
     if version != _VERSION:
