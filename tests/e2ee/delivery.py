@@ -49,6 +49,7 @@ class Server:
     welcomes: dict[str, Welcomed] = attrs.field(factory=dict)
     packages: dict[str, list[bytes]] = attrs.field(factory=dict)  # device -> packages
     owners: dict[str, str] = attrs.field(factory=dict)  # device -> user
+    makers: dict[str, str] = attrs.field(factory=dict)  # room -> who made it
     now: float = START
     losers: int = 0
 
@@ -149,7 +150,10 @@ class Peer:
             people=People(),
             uniform=self.random.uniform,
         )
-        place = Place(self.server.room, self.user, self.server.open)
+        server = self.server
+        server.makers.setdefault(server.room, self.user)
+        owner = server.room.startswith("~") or server.makers[server.room] == self.user
+        place = Place(server.room, self.user, server.open, owner)
         self.conversation = Conversation(self.account, place)
 
     def restart(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.e2ee.delivery import Peer, Server, settle
 from tests.e2ee.makers import CA
 from trio_chat.e2ee.delivery import ByCommit, Entered, Left, NotSent
+from trio_chat.e2ee.following import Door
 from trio_chat.e2ee.wishes import Invite, Kick, Leave
 
 Make = Callable[..., Peer]
@@ -99,13 +100,14 @@ def test_a_closed_room_lets_in_whom_its_admin_invites(make: Make) -> None:
     settle(server, alice)
     bob.connect()
     settle(server, alice, bob)
-    assert not bob.conversation.inside
+    assert bob.conversation.door is Door.WAITING
     done = alice.conversation.want(Invite("bob"))
     settle(server, alice, bob)
     alice.say("welcome")
     settle(server, alice, bob)
-    assert bob.conversation.inside
+    assert bob.conversation.door is Door.INSIDE
     assert bob.heard == ["welcome"]
+    alice.collect()
     commits = [event for event in alice.events if isinstance(event, ByCommit)]
     assert (commits[-1].added, commits[-1].done) == (("bob",), (done,))
     carol.connect()
@@ -113,13 +115,14 @@ def test_a_closed_room_lets_in_whom_its_admin_invites(make: Make) -> None:
     settle(server, alice, bob, carol)
     bob.collect()
     assert isinstance(bob.events[-1], NotSent)
-    assert not carol.conversation.inside
+    assert carol.conversation.door is Door.WAITING
 
 
 def test_who_is_taken_out_reads_no_more(make: Make) -> None:
     server = Server("ops", open=False)
     alice, bob = make(server, "alice"), make(server, "bob")
     alice.connect()
+    settle(server, alice)
     bob.connect()
     settle(server, alice, bob)
     alice.conversation.want(Invite("bob"))

@@ -132,7 +132,7 @@ class Changes:
 
     def drop_group(self, room: str, *, pending: bool = False) -> None:
         """Forget a room's group, or only what our commit would lead to."""
-        self._execute("DELETE FROM state WHERE room = ? AND pending >= ?", (room, pending))
+        self._execute("DELETE FROM state WHERE room = ? AND pending = ?", (room, pending))
         self._prune(room)
 
     def _write(self, room: str, group: Group, epoch: int, *, pending: bool) -> None:

@@ -38,7 +38,6 @@ from trio_chat.e2ee.delivery import (
     Parcel,
     Send,
     Step,
-    Trouble,
     Wait,
     Welcomed,
 )
@@ -90,13 +89,19 @@ class Conversation(Follower):
         if self.door is Door.OUT:
             self.door = Door.WELCOME
 
+    def offline(self) -> None:
+        """The connection is lost, and what was to be sent on it is not sent."""
+        super().offline()
+        self._ready = []
+
     # What to do
 
     def next(self, now: float) -> Step:
         """Return what is to be done now; ask again after it, and whenever something came."""
         if not self._online:
-            self._ready = []
             return Wait()
+        if self.door is Door.WELCOME:
+            return FetchWelcome()
         if not self._ready and not self._outbox.draining:
             step = self._move(now)
             if step is not None:
@@ -110,8 +115,6 @@ class Conversation(Follower):
         match self.door:
             case Door.INSIDE:
                 return self._act(now)
-            case Door.WELCOME:
-                return FetchWelcome()
             case Door.INFO if now >= self._begin_at:
                 return FetchInfo()
             case Door.BEGIN if now >= self._begin_at:
@@ -184,14 +187,15 @@ class Conversation(Follower):
                 self._lost = 0
                 self._propose(turning.update(group), now)
             else:
-                self._knock(turning.turn(self._account, group, change), now)
+                draft = turning.turn(self._account, group, change)
+                self._knock(draft, self.membership.epoch, now)
         except NotAllowed as error:
             self._guests = None
             ids = self.wishes.take_back()
             self.events += [NotSent(token, str(error)) for token in ids]
             if not ids:
                 self._begin_at = now + PATIENCE
-                self.events.append(Trouble(str(error)))
+                self._tell_trouble(str(error))
         except MLSError as error:
             self._guests = None
             with self._store.event() as changes:
@@ -206,10 +210,9 @@ class Conversation(Follower):
             self._save(changes, now)
         self._ready.append(draft.parcel(n, epoch))
 
-    def _knock(self, draft: Draft, now: float, kind: str = "commit") -> None:
-        """Write down a commit and where it leads, and have it ready."""
-        epoch = self.membership.epoch
-        self._ahead = draft.group
+    def _knock(self, draft: Draft, epoch: int, now: float, kind: str = "commit") -> None:
+        """Write down a commit that ends `epoch`, and where it leads, and have it ready."""
+        self._ahead = draft.group, epoch + 1
         with self._store.event() as changes:
             row = self._outbox.write(changes, kind)
             n = self._outbox.seal(changes, row, epoch, draft.body)
@@ -239,7 +242,7 @@ class Conversation(Follower):
         policy = self._policy()
         draft = turning.begin(self._account, policy, guests, now)
         self.door = Door.KNOCKING
-        self._knock(draft, now, "create")
+        self._knock(draft, self.membership.epoch, now, "create")
         return None
 
     def _policy(self) -> RoomPolicy:
@@ -256,7 +259,7 @@ class Conversation(Follower):
         try:
             self._enter(found, now)
         except MLSError as error:
-            self.events.append(Trouble(f"a Welcome is of no use: {error}"))
+            self._tell_trouble(f"a Welcome is of no use: {error}")
 
     def _enter(self, found: Welcomed, now: float) -> None:
         message = decode_message(found.body)
@@ -288,7 +291,7 @@ class Conversation(Follower):
             self.membership.enter(changes, group, found.epoch)
             self.cursor = Cursor(found.seq, self.cursor.log)
             changes.set_cursor(self.place.name, self.cursor)
-            self.door = Door.INSIDE
+            self.door, self._begin_at = Door.INSIDE, 0.0
             self.wishes.update(now)
             self._meet(changes)
             self._save(changes, now)
@@ -299,7 +302,7 @@ class Conversation(Follower):
         if self.door is not Door.INFO:
             return
         if found is None:
-            self.door = Door.BEGIN
+            self._no_group(now)
             return
         former = self.membership.former
         try:
@@ -313,13 +316,12 @@ class Conversation(Follower):
             else:
                 self._wait_outside(str(error), now)
         else:
-            self.membership.epoch = found.epoch
             self.door = Door.KNOCKING
-            self._knock(draft, now)
+            self._knock(draft, found.epoch, now)
 
     def _wait_outside(self, why: str, now: float) -> None:
         self.door, self._begin_at = Door.WAITING, now + PATIENCE
-        self.events.append(Trouble(f"{why}; somebody in the room has to let this device in"))
+        self._tell_trouble(f"{why}; somebody in the room has to let this device in")
 
     def claimed(self, offers: Mapping[str, Sequence[Offer]], now: float) -> None:
         """Take the key packages that were claimed, by user; what does not hold is left out."""
@@ -332,7 +334,7 @@ class Conversation(Follower):
                     package, identity = self._account.judge(offer.package, names.key(user), now)
                 except MLSError as error:
                     what = f"the server gave a key for a device of {user} that does not hold"
-                    self.events.append(Trouble(f"{what}: {error}; it is not used"))
+                    self._tell_trouble(f"{what}: {error}; it is not used")
                 else:
                     self._guests.append(Guest(offer.device, package, identity))
         if self.door is Door.INSIDE:
@@ -370,7 +372,7 @@ class Conversation(Follower):
                         self.events.append(NotSent(token, why))
                 else:
                     self._drop([row], changes, now)
-                    self.events.append(Trouble(why))
+                    self._tell_trouble(why)
             gone = self._outbox.made_anew(changes)
             self._drop(gone or (), changes, now)
 

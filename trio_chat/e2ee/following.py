@@ -7,6 +7,7 @@ What is read and what it changes are written down together with how far the log 
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 
 from trio_chat.e2ee.account import Account
@@ -28,7 +29,7 @@ from trio_chat.e2ee.payload import Text, decode_payload, encode_payload
 from trio_chat.e2ee.place import Place
 from trio_chat.e2ee.policy import NotAllowed
 from trio_chat.e2ee.wishes import RANK, RANKS, Wishes
-from trio_chat.mls import Group, MLSError, Removed
+from trio_chat.mls import MLSError, Removed
 
 __all__ = ["Door", "Follower"]
 
@@ -67,16 +68,18 @@ class Follower:
         self.cursor: Cursor | None = store.cursor(room)
         self.wishes = Wishes(store, room, account.uniform)
         self.events: list[Event] = []
-        self.door = Door.INSIDE if self.membership.group else Door.WELCOME
         self._account = account
         self._store = store
         self._outbox = Outbox(store, room)
         found = store.group(room, account.services, pending=True)
-        self._ahead: Group | None = found[0] if found else None  # where a commit of ours leads
+        self._ahead = found  # where a commit of ours leads, and the room's epoch that it begins
+        outside = Door.KNOCKING if found else Door.WELCOME
+        self.door = Door.INSIDE if self.membership.group else outside
         self._online = False
         self._goal: tuple[int, int] | None = None  # (seq, epoch) of the room, until we are there
         self._begin_at = 0.0  # (not) before that
         self._lost = 0  # races in a row
+        self._trouble = ""  # what was told last
         self._fed = False  # was anything taken since the cursor was set?
 
     @property
@@ -112,7 +115,7 @@ class Follower:
             if self.door is Door.KNOCKING and self._ahead is None:
                 self.door = Door.WELCOME
             if epoch == 0 and self.door is not Door.OUT:
-                self.door = Door.BEGIN
+                self._no_group(now)
             self._arrive(changes, now)
 
     def offline(self) -> None:
@@ -131,7 +134,7 @@ class Follower:
         with self._store.event() as changes:
             assert self.cursor is not None
             for entry in entries:
-                if self.door in (Door.WELCOME, Door.INFO) and self._online:
+                if self.door is Door.WELCOME and self._online:
                     break
                 taken += 1
                 if entry.seq <= self.cursor.seq:
@@ -145,6 +148,7 @@ class Follower:
                     self._arrive(changes, now)
             changes.set_cursor(self.place.name, self.cursor)
             self._save(changes, now)
+            self._drop(self._outbox.made_anew(changes) or (), changes, now)
         return taken
 
     def _save(self, changes: Changes, now: float) -> None:
@@ -166,12 +170,12 @@ class Follower:
             token = self._outbox.settle(changes, row)
             if row.kind == MESSAGE:
                 self.events.append(self._said(None, row, token, now))
-        if self.membership.epoch != epoch:
-            self.membership.epoch = epoch
+        ended, self.membership.epoch = self.membership.epoch != epoch, epoch
+        if ended and self.membership.group is not None:
             why = "a part of the log that this device had not read is no longer kept"
             self._lose(changes, why, now)
         if any(row.kind not in (MESSAGE, "proposal") for row in late):
-            self._forget_ahead(changes)
+            self._forget_ahead(changes, epoch)
 
     def _take(self, entry: LogEntry, changes: Changes, now: float) -> None:
         if entry.device == self._account.wire:
@@ -231,7 +235,7 @@ class Follower:
             if self.wishes.leaving:
                 self.wishes.take_back()
                 self.membership.forget(changes)
-                self._forget_ahead(changes)
+                self._forget_ahead(changes, entry.epoch)
                 self.door = Door.OUT
                 self.events.append(Left(entry.seq, self._account.identity.user))
         else:
@@ -250,15 +254,15 @@ class Follower:
 
     def _won(self, entry: LogEntry, changes: Changes, now: float) -> None:
         """Our commit has ended the epoch: go on where it leads."""
-        group, self._ahead, self._lost = self._ahead, None, 0
+        ahead, self._ahead, self._lost, self._begin_at = self._ahead, None, 0, 0.0
         membership = self.membership
-        if group is None:
+        if ahead is None or ahead[1] != entry.epoch + 1:
             membership.epoch = entry.epoch + 1
             self._lose(changes, "this device has lost what it needs to read on", now)
             return
         before, was_inside = membership.members, self.door is Door.INSIDE
         changes.accept(self.place.name)
-        membership.enter(changes, group, entry.epoch + 1)
+        membership.enter(changes, *ahead)
         self.door = Door.INSIDE
         done = self.wishes.turned(membership.users, now, ours=True)
         self._meet(changes)
@@ -278,7 +282,7 @@ class Follower:
             self._tell(unreadable(entry, why), changes)
         elif entry.kind != "proposal":
             self.membership.epoch = entry.epoch + 1
-            self._forget_ahead(changes)
+            self._forget_ahead(changes, entry.epoch)
             self._lose(changes, why, now)
 
     # Others'
@@ -286,7 +290,7 @@ class Follower:
     def _turned(self, entry: LogEntry, changes: Changes, now: float) -> None:
         """Somebody else has ended the epoch."""
         membership, before = self.membership, self.membership.members
-        self._forget_ahead(changes)
+        self._forget_ahead(changes, entry.epoch)
         if membership.group is None:
             membership.epoch = entry.epoch + 1
             if self.door is Door.WAITING:
@@ -320,10 +324,10 @@ class Follower:
 
     def _begun(self, entry: LogEntry, changes: Changes, now: float) -> None:
         """Somebody else has begun the group, or begun it anew."""
-        self._forget_ahead(changes)
+        self._forget_ahead(changes, entry.epoch)
         self.membership.lose(changes)
         self.membership.epoch = entry.epoch + 1
-        if self.door is not Door.OUT:
+        if self.door is not Door.OUT and self._ahead is None:
             self.door = Door.WELCOME
         self.events.append(Began(entry.seq, entry.user))
 
@@ -344,7 +348,7 @@ class Follower:
         """
         self.membership.lose(changes)
         former = self.membership.former
-        if self.door is Door.OUT:
+        if self.door is Door.OUT or (self.door is Door.KNOCKING and self._ahead):
             return
         if not poisoned:
             self.door, what = Door.INFO, "this device joins anew"
@@ -355,11 +359,23 @@ class Follower:
         else:
             self.door, what = Door.WAITING, "an admin of the room has to make its keys anew"
             self._begin_at = now + PATIENCE
-        self.events.append(Trouble(f"{why}; {what}"))
+        self._tell_trouble(f"{why}; {what}")
 
-    def _forget_ahead(self, changes: Changes) -> None:
-        """Somebody else's commit has won, or ours is not sent again."""
-        if self._ahead is not None:
+    def _tell_trouble(self, why: str) -> None:
+        """Say what is wrong, once."""
+        if why != self._trouble:
+            self._trouble = why
+            self.events.append(Trouble(why))
+
+    def _no_group(self, now: float) -> None:
+        """The room has no group yet: begin it, or wait for who may."""
+        mine = self.place.open or self.place.owner
+        self.door = Door.BEGIN if mine else Door.WAITING
+        self._begin_at = self._begin_at if mine else now + PATIENCE
+
+    def _forget_ahead(self, changes: Changes, ended: float = math.inf) -> None:
+        """The epoch `ended` is over, or a commit of ours is not sent again: it has lost."""
+        if self._ahead is not None and self._ahead[1] <= ended + 1:
             self._ahead = None
             changes.drop_group(self.place.name, pending=True)
 

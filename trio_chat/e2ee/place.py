@@ -27,11 +27,13 @@ class Place:
         name: Its key.
         me: Our user's key.
         open: Whether everybody with a certificate may join.
+        owner: Whether it is ours to begin, where it is not open.
     """
 
     name: str = attrs.field(converter=names.key)
     me: names.Key = attrs.field(converter=names.key)
     open: bool = False
+    owner: bool = True
 
     @property
     def people(self) -> tuple[names.Key, ...]:
