@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from random import Random
+from random import Random  # noqa: TID251 - repeatable, from a seed
 
 import attrs
 
@@ -16,6 +16,7 @@ from trio_chat.e2ee.delivery import (
     Claim,
     Event,
     FetchInfo,
+    FetchList,
     FetchWelcome,
     Info,
     LogEntry,
@@ -52,6 +53,7 @@ class Server:
     makers: dict[str, str] = attrs.field(factory=dict)  # room -> who made it
     now: float = START
     losers: int = 0
+    lists: Authenticator | None = None  # with the newest revocation list
 
     def take(self, peer: Peer, parcel: Parcel) -> None:
         """Take a parcel, or refuse it."""
@@ -80,9 +82,7 @@ class Server:
             assert parcel.info is not None
             assert parcel.tree is not None
             self.epoch += 1
-            self.info = Info(
-                epoch=self.epoch, seq=entry.seq, body=parcel.info, tree=parcel.tree
-            )
+            self.info = Info(epoch=self.epoch, seq=entry.seq, body=parcel.info, tree=parcel.tree)
             for devices, body in parcel.welcomes:
                 for device in devices:
                     self.welcomes[device] = Welcomed(
@@ -147,7 +147,7 @@ class Peer:
             device=self.device,
             store=self.store,
             authenticator=self.authority,
-            people=People(),
+            people=People(self.store.pins()),
             uniform=self.random.uniform,
         )
         server = self.server
@@ -219,6 +219,9 @@ class Peer:
                 conversation.welcomed(server.welcomes.get(self.wire), server.now)
             case FetchInfo():
                 conversation.informed(server.info, server.now)
+            case FetchList():
+                self.account.authenticator = server.lists or self.account.authenticator
+                conversation.listed()
             case Claim(users):
                 conversation.claimed({user: server.claim(user) for user in users}, server.now)
             case Wait(until):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from random import Random
+from random import Random  # noqa: TID251 - repeatable, from a seed
 
 import pytest
 

@@ -160,7 +160,8 @@ def test_our_commit_is_kept_until_it_has_won(store: SealedStore) -> None:
     with store.event() as event:
         event.save_group("lobby", alice, 1)
         outgoing = event.queue("lobby", "commit", b"rotate")
-        event.seal(outgoing, result.group, 1, 1, encode_message(result.message), pending=True)
+        event.seal(outgoing, 1, 1, encode_message(result.message))
+        event.save_pending("lobby", result.group, 2)
     assert trees(store) == {alice.ratchet_tree(), result.group.ratchet_tree()}
     now, then = group(store, "lobby"), group(store, "lobby", pending=True)
     assert now is not None
@@ -184,7 +185,8 @@ def test_anothers_commit_ends_what_ours_would_have_led_to(store: SealedStore) ->
     with store.event() as event:
         event.save_group("lobby", alice, 1)
         outgoing = event.queue("lobby", "commit", b"")
-        event.seal(outgoing, result.group, 1, 1, b"sealed", pending=True)
+        event.seal(outgoing, 1, 1, b"sealed")
+        event.save_pending("lobby", result.group, 2)
         event.save_group("lobby", alice, 1)  # a message of this epoch does not
     assert group(store, "lobby", pending=True) is not None
     followed = follow(alice, other)
@@ -199,7 +201,8 @@ def test_the_rooms_epoch_is_kept_beside_the_group(store: SealedStore) -> None:
     with store.event() as event:
         event.save_group("lobby", alice, 41)
         outgoing = event.queue("lobby", "commit", b"")
-        event.seal(outgoing, alice.commit().group, 41, 1, b"sealed", pending=True)
+        event.seal(outgoing, 41, 1, b"sealed")
+        event.save_pending("lobby", alice.commit().group, 42)
 
     def epoch(*, pending: bool = False) -> int | None:
         found = store.group("lobby", SERVICES, pending=pending)
@@ -220,7 +223,8 @@ def test_a_fresh_group_goes_on_in_the_rooms_epochs_not_in_its_own(store: SealedS
     with store.event() as event:
         event.save_group("lobby", old, 41)
         outgoing = event.queue("lobby", "create", b"")
-        event.seal(outgoing, fresh, 41, 1, b"sealed", pending=True)
+        event.seal(outgoing, 41, 1, b"sealed")
+        event.save_pending("lobby", fresh, 42)
         event.save_group("lobby", old, 41)
     kept = group(store, "lobby", pending=True)
     assert kept is not None
@@ -234,7 +238,8 @@ def test_a_room_begins_with_a_commit_that_is_on_its_way(store: SealedStore) -> N
     (alice,) = room("alice")
     with store.event() as event:
         outgoing = event.queue("lobby", "create", b"")
-        event.seal(outgoing, alice, 0, 1, b"sealed", pending=True)
+        event.seal(outgoing, 0, 1, b"sealed")
+        event.save_pending("lobby", alice, 1)
     assert store.rooms() == []
     assert group(store, "lobby") is None
     with store.event() as event:
@@ -261,7 +266,8 @@ def test_a_group_is_forgotten_with_its_tree(store: SealedStore) -> None:
         event.save_group("lobby", alice, 1)
         event.save_group("den", bob, 1)
         outgoing = event.queue("lobby", "commit", b"")
-        event.seal(outgoing, alice.commit().group, 1, 1, b"sealed", pending=True)
+        event.seal(outgoing, 1, 1, b"sealed")
+        event.save_pending("lobby", alice.commit().group, 2)
         event.drop_group("lobby", pending=True)
     assert group(store, "lobby") is not None
     assert group(store, "lobby", pending=True) is None
@@ -327,7 +333,8 @@ def test_the_outbox_goes_from_wanted_to_sealed_to_settled(store: SealedStore) ->
         two = event.queue("lobby", "message", b"2")
         event.queue("den", "message", b"3")
     with store.event() as event:
-        event.seal(two, alice, 3, 5, b"sealed")
+        event.seal(two, 3, 5, b"sealed")
+        event.save_group("lobby", alice, 3)
     first = Outgoing(id=one, room="lobby", kind="message", payload=b"1")
     second = Outgoing(
         id=two, room="lobby", kind="message", payload=b"2", n=5, epoch=3, sealed=b"sealed"
@@ -341,7 +348,7 @@ def test_the_outbox_goes_from_wanted_to_sealed_to_settled(store: SealedStore) ->
         event.settle(one)
         assert event.queue("lobby", "message", b"4") > two  # an id never comes again
     with pytest.raises(StoreError, match="not in the outbox"), store.event() as event:
-        event.seal(two, alice, 3, 6, b"late")
+        event.seal(two, 3, 6, b"late")
 
 
 # History

@@ -101,7 +101,8 @@ def test_no_key_is_used_twice_and_nothing_is_lost_or_doubled(
                         continue  # it was not sent; whether it is still wanted, its maker knows
                     data = frame(group.encrypt(outgoing.payload))
                     with store.event() as event:
-                        event.seal(outgoing.id, group, epoch, outgoing.id, data)
+                        event.seal(outgoing.id, epoch, outgoing.id, data)
+                        event.save_group(ROOM, group, epoch)
                     bob.hear(data)
                 elif outgoing.sealed not in wire:
                     bob.hear(outgoing.sealed)

@@ -84,7 +84,11 @@ class Client:
 
     def send(self, outgoing: int, group: Group, data: bytes, *, pending: bool = False) -> None:
         with self.store.event() as event:
-            event.seal(outgoing, group, self.epoch, outgoing, data, pending=pending)
+            event.seal(outgoing, self.epoch, outgoing, data)
+            if pending:
+                event.save_pending(ROOM, group, self.epoch + 1)
+            else:
+                event.save_group(ROOM, group, self.epoch)
         self.step()
         self.wire.send(data)
         self.step()

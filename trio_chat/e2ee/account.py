@@ -94,6 +94,10 @@ class Account:
         """Return which leaves must go before anything more is encrypted."""
         return self.authenticator.faults(group.members(), now=at(now))
 
+    def void(self, group: Group, now: float) -> set[int]:
+        """Return which leaves others may take out, whoever they are."""
+        return self.authenticator.void(group.members(), now=at(now))
+
     # Key packages
 
     def bundle(self, now: float) -> KeyPackageBundle:

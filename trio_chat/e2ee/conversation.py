@@ -31,6 +31,7 @@ from trio_chat.e2ee.delivery import (
     Claim,
     Entered,
     FetchInfo,
+    FetchList,
     FetchWelcome,
     Info,
     NotSent,
@@ -100,6 +101,8 @@ class Conversation(Follower):
         """Return what is to be done now; ask again after it, and whenever something came."""
         if not self._online:
             return Wait()
+        if self._unsure:
+            return FetchList()
         if self.door is Door.WELCOME:
             return FetchWelcome()
         if not self._ready and not self._outbox.draining:
@@ -155,10 +158,10 @@ class Conversation(Follower):
     def _seal(self, group: Group, now: float) -> None:
         """Encrypt what waits, write it down, and have it ready."""
         outbox, epoch = self._outbox, self.membership.epoch
-        blocking = self._account.people.blocking(self.membership.users)
+        blocking = self._account.people.blocking(self.membership.members.values())
         if blocking:
             who = " and ".join(sorted(blocking))
-            self._give_up_saying(f"the identity of {who} has changed; look at it first")
+            self._give_up_saying(f"the identity of {who} has changed; nothing was sent")
             return
         with self._store.event() as changes:
             for row in outbox.peek(changes, WINDOW - outbox.flying):
@@ -219,6 +222,10 @@ class Conversation(Follower):
             changes.save_pending(self.place.name, draft.group, epoch + 1)
             self.wishes.save(changes, now)
         self._ready.append(draft.parcel(n, epoch))
+
+    def listed(self) -> None:
+        """The account has the newest revocation list."""
+        self._unsure = False
 
     # Getting in
 

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from trio_chat.e2ee.payload import Payload
+from trio_chat.e2ee.people import Change
 
 __all__ = [
     "Ask",
@@ -19,9 +20,9 @@ __all__ = [
     "Entered",
     "Event",
     "FetchInfo",
+    "FetchList",
     "FetchWelcome",
     "Info",
-    "KeyChanged",
     "Kind",
     "Left",
     "LogEntry",
@@ -131,6 +132,11 @@ class FetchInfo:
 
 
 @attrs.frozen
+class FetchList:
+    """Fetch the newest revocation list, and tell `listed`: what was done depends on it."""
+
+
+@attrs.frozen
 class Claim:
     """Claim a key package of each device of these users, and tell `claimed`."""
 
@@ -144,7 +150,7 @@ class Wait:
     until: float | None = None
 
 
-Ask: TypeAlias = FetchWelcome | FetchInfo | Claim
+Ask: TypeAlias = FetchWelcome | FetchInfo | FetchList | Claim
 Step: TypeAlias = Send | Ask | Wait
 
 # What has happened
@@ -228,13 +234,6 @@ class Trouble:
     reason: str
 
 
-@attrs.frozen
-class KeyChanged:
-    """A person's key is not the one that was known of them."""
-
-    user: str
-
-
 Event: TypeAlias = (
-    Said | Unreadable | NotSent | Entered | ByCommit | Began | Left | Trouble | KeyChanged
+    Said | Unreadable | NotSent | Entered | ByCommit | Began | Left | Trouble | Change
 )

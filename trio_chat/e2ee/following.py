@@ -11,21 +11,21 @@ import math
 from collections.abc import Sequence
 
 from trio_chat.e2ee.account import Account
-from trio_chat.e2ee.changes import Changes, Cursor, Entry, Outgoing
+from trio_chat.e2ee.changes import Changes, Cursor, Outgoing
 from trio_chat.e2ee.delivery import (
     Began,
     Entered,
     Event,
-    KeyChanged,
     Left,
     LogEntry,
     Said,
     Trouble,
     Unreadable,
 )
+from trio_chat.e2ee.history import to_entry
 from trio_chat.e2ee.membership import Membership, may_be_removed, told, unreadable
 from trio_chat.e2ee.outbox import MESSAGE, Outbox
-from trio_chat.e2ee.payload import Text, decode_payload, encode_payload
+from trio_chat.e2ee.payload import decode_payload
 from trio_chat.e2ee.place import Place
 from trio_chat.e2ee.policy import NotAllowed
 from trio_chat.e2ee.wishes import RANK, RANKS, Wishes
@@ -79,6 +79,8 @@ class Follower:
         self._goal: tuple[int, int] | None = None  # (seq, epoch) of the room, until we are there
         self._begin_at = 0.0  # (not) before that
         self._lost = 0  # races in a row
+        self._unsure = False  # does it depend on the newest list what to make of a commit?
+        self._sure = 0  # which one that was, once the list is here
         self._trouble = ""  # what was told last
         self._fed = False  # was anything taken since the cursor was set?
 
@@ -134,14 +136,17 @@ class Follower:
         with self._store.event() as changes:
             assert self.cursor is not None
             for entry in entries:
-                if self.door is Door.WELCOME and self._online:
+                if self._online and (self.door is Door.WELCOME or self._unsure):
                     break
+                if entry.seq > self.cursor.seq + 1:
+                    raise ValueError("an entry of the log is missing")
+                if entry.seq == self.cursor.seq + 1:
+                    self._take(entry, changes, now)
+                    if self._unsure:
+                        break
                 taken += 1
                 if entry.seq <= self.cursor.seq:
                     continue
-                if entry.seq != self.cursor.seq + 1:
-                    raise ValueError("an entry of the log is missing")
-                self._take(entry, changes, now)
                 self._fed = True
                 self.cursor = Cursor(entry.seq, self.cursor.log)
                 if self.cursor.seq == (self._goal or (0,))[0]:
@@ -201,26 +206,7 @@ class Follower:
         """Record something that was said, and tell it."""
         assert self.cursor is not None
         self.events.append(event)
-        payload, failure = b"", ""
-        text = ""
-        if isinstance(event, Unreadable):
-            failure = event.reason
-        else:
-            payload = encode_payload(event.payload)
-            text = event.payload.text if isinstance(event.payload, Text) else ""
-        changes.record(
-            Entry(
-                room=self.place.name,
-                log=self.cursor.log,
-                seq=event.seq or None,
-                time=event.time,
-                user=event.user,
-                device=event.device,
-                payload=payload,
-                text=text,
-                failure=failure,
-            )
-        )
+        changes.record(to_entry(event, room=self.place.name, log=self.cursor.log))
 
     # Ours
 
@@ -309,10 +295,18 @@ class Follower:
             self.door = Door.OUT
             self.events.append(Left(entry.seq, by))
             return
+        except NotAllowed as error:
+            self._unsure = self._sure != entry.seq
+            self._sure = entry.seq
+            if not self._unsure:
+                membership.epoch = entry.epoch + 1
+                why = f"a change by {entry.user} is refused: {error}"
+                self._lose(changes, why, now, poisoned=True)
+            return
         except MLSError as error:
             membership.epoch = entry.epoch + 1
             why = f"a change by {entry.user} cannot be followed: {error}"
-            self._lose(changes, why, now, poisoned=isinstance(error, NotAllowed))
+            self._lose(changes, why, now)
             return
         assert group.change is not None
         after = self._account.members(group)
@@ -334,9 +328,9 @@ class Follower:
     def _meet(self, changes: Changes) -> None:
         """Look at who is in the group now: their keys may be other than those we know."""
         people = self._account.people
-        for user in people.sight(self.membership.members.values()):
-            self.events.append(KeyChanged(user))
-        people.save(changes)
+        self.events += people.sight(self.membership.members.values())
+        for user, pin in people.to_write().items():
+            changes.pin(user, pin)
 
     # What goes wrong
 
