@@ -2,7 +2,8 @@
 
     device       device certificates: what one says, and their making
     identity     who a leaf of a group is: the judging of its chain
-    trust        safety numbers, pins, short authentication strings
+    trust        safety numbers, short authentication strings
+    people       whose keys are known, and which were verified
     policy       who may do what in a room
     payload      what is inside an encrypted message
     store        what a client must not lose, in an encrypted file
