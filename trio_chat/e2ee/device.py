@@ -47,6 +47,7 @@ __all__ = [
     "DEVICE_EXTENSION",
     "LIFETIME",
     "MALFORMED",
+    "SIGNS_ONLY",
     "SKEW",
     "Device",
     "DeviceId",
@@ -80,7 +81,7 @@ _CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})  # RFC 8446, sectio
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512, type(None))  # None: Ed25519
 # A SEQUENCE of two OCTET STRINGs, of 16 and 32 bytes.
 _HEAD, _MIDDLE = bytes.fromhex("30340410"), bytes.fromhex("0420")
-_SIGNS_ONLY = x509.KeyUsage(
+SIGNS_ONLY = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
     key_encipherment=False,
@@ -152,7 +153,7 @@ def issue_device(
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(end.replace(microsecond=0))
-        .add_extension(_SIGNS_ONLY, critical=True)
+        .add_extension(SIGNS_ONLY, critical=True)
         .add_extension(encode_extension(device_id, key_fingerprint(authority)), critical=True)
     )
     certificate = sign_certificate(builder, key)

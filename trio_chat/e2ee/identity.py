@@ -37,6 +37,7 @@ from trio_chat.e2ee.device import (
     DEVICE_EXTENSION,
     LIFETIME,
     MALFORMED,
+    SIGNS_ONLY,
     SKEW,
     Device,
     DeviceId,
@@ -176,9 +177,9 @@ class Authenticator:
         """Return who may go, as `policy.check` wants to know about others' commits.
 
         These are more than `faults` of the same time: who takes somebody out waits for the end
-        of the grace, and who looks on does not. So no two clocks come to different judgements.
+        of the grace, who looks on a day less. So clocks that differ come to no two judgements.
         """
-        return set(self._faults(members, now, -SKEW))
+        return set(self._faults(members, now, GRACE - timedelta(days=1)))
 
     def _faults(
         self, members: Mapping[int, LeafNode], now: datetime, tolerance: timedelta
@@ -305,12 +306,21 @@ def _authority(
 
 
 def _device_extension(device: x509.Certificate) -> tuple[DeviceId, str]:
-    """Return the device id and the fingerprint of the authority that the device is for."""
-    _check_extensions(device, {DEVICE_EXTENSION, ExtensionOID.KEY_USAGE})
-    for extension in device.extensions:
-        if isinstance(extension.value, x509.UnrecognizedExtension) and extension.critical:
-            return decode_extension(extension.value)
-    raise ProtocolError("a device certificate lacks its critical extension")
+    """Return the device id and the fingerprint of the authority that the device is for.
+
+    There is nothing else in it than what `issue_device` puts there: this is where a user could
+    put what two versions of the library read in two ways, and so part the members of a room.
+    """
+    if device.serial_number <= 0:
+        raise ProtocolError("a device certificate's serial number is malformed")
+    found = {each.oid: each for each in device.extensions}
+    if found.keys() - {DEVICE_EXTENSION, ExtensionOID.KEY_USAGE}:
+        raise ProtocolError("a device certificate has an extension that is none of its own")
+    own = found.get(DEVICE_EXTENSION)
+    if own is None or not own.critical:
+        raise ProtocolError("a device certificate lacks its critical extension")
+    assert isinstance(own.value, x509.UnrecognizedExtension)
+    return decode_extension(own.value)
 
 
 def _device_name(device: x509.Certificate, user: x509.Certificate, device_id: DeviceId) -> str:
@@ -329,9 +339,8 @@ def _device_key(device: x509.Certificate, user: x509.Certificate) -> bytes:
         raise ProtocolError("a device certificate is for more than 30 days")
     if begin < user.not_valid_before_utc or end > user.not_valid_after_utc:
         raise ProtocolError("a device certificate is not within the time of its user's")
-    if x509.KeyUsage not in _values(device):
-        raise ProtocolError("a device certificate does not say what its key is for")
-    _check_signs(device)
+    if _values(device).get(x509.KeyUsage) != SIGNS_ONLY:
+        raise ProtocolError("a device certificate does not say that its key is for signatures")
     key = device.public_key()
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise ProtocolError("a device's key must be Ed25519")
