@@ -15,6 +15,7 @@ from tests.daemon import Daemon, StartDaemon, run_daemon
 from tests.peer import Connect, Peer
 from tests.people import People
 from trio_chat.limits import Limits
+from trio_chat.protocol.fields import Mode
 from trio_chat.server import Server, ServerConfig, serve
 
 Serve = Callable[..., Awaitable[Server]]
@@ -64,12 +65,15 @@ async def run_server(nursery: trio.Nursery, people: People, tmp_path: Path) -> S
     """
     servers: list[Server] = []
 
-    async def start(*rooms: str, ca: Path | None = None, **limits: Any) -> Server:
+    async def start(
+        *rooms: str, ca: Path | None = None, mode: Mode = "plain", **limits: Any
+    ) -> Server:
         config = ServerConfig(
             ca=ca or people.ca,
             db=tmp_path / "chat.db",
             port=0,
             rooms=rooms or ("lobby",),
+            mode=mode,
             limits=Limits(**{"input_burst": 100_000, "input_rate": 1e6, **limits}),
             durability="process",
         )
@@ -141,7 +145,7 @@ async def daemon(nursery: trio.Nursery, people: People, tmp_path: Path) -> Start
         lines = [f'durability = "{durability}"', "[limits]"]
         lines += (f"{name} = {value}" for name, value in table.items())
         config.write_text("\n".join(lines))
-        words = ["--room", "lobby", "--config", str(config), *options]
+        words = ["--room", "lobby", "--plain", "--config", str(config), *options]
         run = partial(run_daemon, ca or people.ca, tmp_path / "chat.db", *words)
         running: Daemon = await nursery.start(run)
         return running

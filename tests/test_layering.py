@@ -133,6 +133,17 @@ def test_the_rings_forbid_what_they_should() -> None:
         assert not any(allows(rule, full.removeprefix("trio_chat.")) for rule in rules), full
 
 
+@pytest.mark.parametrize(
+    "path",
+    [p for p in MODULES if name_of(p).partition(".")[0] in {"server", "store", "protocol", "chat"}],
+    ids=name_of,
+)
+def test_the_server_is_blind_it_imports_nothing_that_could_decrypt(path: Path) -> None:
+    for full in imported(parse(path)):
+        found = (resolve(full) or "").rstrip("!")
+        assert found.partition(".")[0] not in {"mls", "e2ee"}, full
+
+
 def test_every_part_has_its_place_in_the_rings() -> None:
     assert {name_of(path).partition(".")[0] for path in MODULES} <= RINGS.keys()
 

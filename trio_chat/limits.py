@@ -73,6 +73,16 @@ class Limits:
     tail_size: int = _count(
         1024 * 1024, "B of a room's newest messages kept in memory for readers that are behind"
     )
+    blob_size: int = _count(8 * 1024 * 1024, "B of one blob: the tree of an encrypted room")
+    blob_memory: int = _count(
+        64 * 1024 * 1024, "B of blobs put and not named yet; over it others are asked to wait"
+    )
+    key_packages: int = _count(100, "key packages kept for one device; the oldest go")
+    key_package_devices: int = _count(
+        50, "devices of one person with key packages; the one silent for longest loses its"
+    )
+    key_package_life: float = _limit(30 * 86400.0, "s that key packages are kept")
+    claims_per_hour: int = _count(60, "claims of key packages by one person")
     retention: float = _limit(
         30 * 86400.0, "s that messages are kept; then they are deleted for real"
     )

@@ -29,7 +29,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     Mode: st.sampled_from(["plain", "encrypted"]),
     Digest: st.binary(min_size=32, max_size=32).map(bytes.hex),
     Device: TEXT.map(lambda text: text or "d"),
-    list[Device]: st.lists(TEXT.map(lambda text: text or "d"), max_size=2),
+    list[Device]: st.lists(TEXT.map(lambda text: text or "d"), min_size=1, max_size=2),
 }
 NESTED = (frames.InputLimit, frames.Member, frames.RoomInfo, WelcomeFor, frames.DevicePackage)
 for kind in NESTED:

@@ -15,7 +15,8 @@ import trio
 
 from trio_chat.errors import ConfigError, StoreError
 from trio_chat.store import Batch, open_store
-from trio_chat.store.database import SCHEMA, Durability, open_writing
+from trio_chat.store.database import Durability, open_writing
+from trio_chat.store.schema import SCHEMA
 
 
 async def refused(path: Path, key: bytes | None) -> StoreError:

@@ -46,7 +46,7 @@ async def test_a_room_is_found_by_its_key_only(store: Store) -> None:
     assert made == RoomRow(made.id, "Straße", "plain", "")
     assert await store.find_room(names.key("street")) is None
     with pytest.raises(RoomExists):
-        await store.create_room("strasse", mode="mls", now=2.0)
+        await store.create_room("strasse", mode="encrypted", now=2.0)
 
 
 async def test_a_new_room_is_empty_and_an_unknown_one_an_error(store: Store) -> None:
@@ -70,12 +70,14 @@ async def test_rooms_are_listed_by_key_in_pages_without_direct_ones(
 async def test_direct_rooms_are_listed_for_their_two_people(store: Store) -> None:
     for one, other in (("ann", "bob"), ("ann", "Zoe"), ("bob", "zoe")):
         people = (names.key(one), names.key(other))
-        await store.create_room(names.direct_room(one, other), mode="mls", now=0.0, people=people)
-    found = await store.direct_rooms(names.key("Ann"), "", 10)
-    assert [room.name for room in found] == ["@ann+bob", "@ann+zoe"]
-    found = await store.direct_rooms(names.key("zoe"), "@ann+zoe", 10)
-    assert [room.name for room in found] == ["@bob+zoe"]
-    assert await store.direct_rooms(names.key("eve"), "", 10) == []
+        await store.create_room(
+            names.direct_room(one, other), mode="encrypted", now=0.0, people=people
+        )
+    found = await store.own_rooms(names.key("Ann"), "", 10)
+    assert [room.name for room in found] == ["~ann+bob", "~ann+zoe"]
+    found = await store.own_rooms(names.key("zoe"), "~ann+zoe", 10)
+    assert [room.name for room in found] == ["~bob+zoe"]
+    assert await store.own_rooms(names.key("eve"), "", 10) == []
 
 
 # The log
@@ -178,7 +180,7 @@ async def test_no_query_scans_a_table(path: Path, store: Store) -> None:
     queries.read_after(1, 5, 100, db)
     queries.read_before(1, 5, 100, None, db)
     queries.list_rooms("a", 5, db)
-    queries.direct_rooms(names.key("a"), "a", 5, db)
+    queries.own_rooms(names.key("a"), "a", 5, db)
     queries.get("a", db)
     db.exec_trace = None
     plans = [

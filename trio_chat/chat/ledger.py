@@ -1,7 +1,9 @@
 """A room's order: who may say what comes next, and what its number is.
 
 Turns what members want to say into numbered entries of the log, as the bytes that every
-member will get. Pure: what it returns takes effect with `commit`, once the log has it.
+member will get. In an encrypted room it compares epochs while it numbers, so of those who end
+the same epoch one is first. Pure: what it returns takes effect with `commit`, once the log
+has it.
 """
 
 from __future__ import annotations
@@ -10,10 +12,20 @@ from collections.abc import Sequence
 
 import attrs
 
+from trio_chat.chat.epochs import Sealed, judge
 from trio_chat.errors import Duplicate, OutOfOrder, Refused
 from trio_chat.protocol.codec import encode_text
 
-__all__ = ["Draft", "Entry", "Ledger", "Numbered", "author", "message_rest", "topic_rest"]
+__all__ = [
+    "Draft",
+    "Entry",
+    "Ledger",
+    "Numbered",
+    "author",
+    "message_rest",
+    "sealed_rest",
+    "topic_rest",
+]
 
 
 @attrs.define(eq=False)
@@ -28,6 +40,7 @@ class Entry:
         rest: The line's bytes after `time`: sender, device and content.
         topic: The room's new topic, if that is what it is.
         ticket: Whatever the caller wants back with the entry's fate.
+        sealed: What there is to know of a line of an encrypted room.
     """
 
     device: str
@@ -35,11 +48,16 @@ class Entry:
     rest: bytes
     topic: str | None
     ticket: object
+    sealed: Sealed | None = None
 
 
 @attrs.frozen
 class Numbered:
-    """One batch, ready for the log: `last - first + 1` lines in `body`."""
+    """One batch, ready for the log: `last - first + 1` lines in `body`.
+
+    Attributes:
+        commits: Those of `entries` that each ended an epoch, with their numbers.
+    """
 
     first: int
     last: int
@@ -47,11 +65,15 @@ class Numbered:
     counters: dict[str, int]
     topic: str | None
     entries: list[Entry]
+    commits: list[tuple[int, Entry]] = attrs.field(factory=list)
 
 
 @attrs.frozen
 class Draft:
-    """A batch, if anything was accepted, and what was refused."""
+    """A batch, if anything was accepted, and what was refused, in order.
+
+    Where the batch has commits, what was refused may be so because of them.
+    """
 
     batch: Numbered | None
     refused: list[tuple[Entry, Refused]]
@@ -59,12 +81,19 @@ class Draft:
 
 @attrs.define
 class Ledger:
-    """The numbers of one room: its newest entry, and the last counter of each device."""
+    """The numbers of one room: its newest entry, and the last counter of each device.
+
+    Attributes:
+        epoch: How many commits the log has taken.
+        trees: The blobs that the room has, for a commit to name.
+    """
 
     room: str
     seq: int
     counters: dict[str, int]
     topic: str = ""
+    epoch: int = 0
+    trees: frozenset[str] = frozenset()
     _message: bytes = attrs.field(init=False)
     _topic: bytes = attrs.field(init=False)
 
@@ -77,7 +106,7 @@ class Ledger:
         """Number `entries` in order; nothing changes until `commit`.
 
         A device's counter is contiguous: what repeats or skips one is refused and leaves
-        the counter where it was.
+        the counter where it was. So does what is of another epoch.
         """
         stamp = b',"time":%.3f' % now
         seq = self.seq
@@ -86,6 +115,8 @@ class Ledger:
         lines: list[bytes] = []
         refused: list[tuple[Entry, Refused]] = []
         topic = None
+        commits: list[tuple[int, Entry]] = []
+        fresh: set[str] = set()
         for entry in entries:
             n = entry.n
             if n is not None:
@@ -95,6 +126,15 @@ class Ledger:
                 if n != last + 1:
                     refused.append((entry, self._out_of_line(n, last)))
                     continue
+                if (sealed := entry.sealed) is not None:
+                    epoch, trees = self.epoch + len(commits), (self.trees, fresh)
+                    error = judge(sealed, n, self.room, epoch=epoch, seq=seq, trees=trees)
+                    if error is not None:
+                        refused.append((entry, error))
+                        continue
+                    if sealed.commit is not None:
+                        commits.append((seq + 1, entry))
+                        fresh.add(sealed.commit.tree)
                 counters[entry.device] = n
             seq += 1
             if entry.topic is None:
@@ -105,13 +145,14 @@ class Ledger:
             accepted.append(entry)
         if not accepted:
             return Draft(None, refused)
-        batch = Numbered(self.seq + 1, seq, b"".join(lines), counters, topic, accepted)
+        batch = Numbered(self.seq + 1, seq, b"".join(lines), counters, topic, accepted, commits)
         return Draft(batch, refused)
 
     def commit(self, batch: Numbered) -> None:
         """The log has `batch`: go on from there."""
         self.seq = batch.last
         self.counters.update(batch.counters)
+        self.epoch += len(batch.commits)
         if batch.topic is not None:
             self.topic = batch.topic
 
@@ -138,6 +179,12 @@ def message_rest(who: bytes, n: int, text: str, form: str | None) -> bytes:
     if form is None:
         return b'%s,"n":%d,"text":%s}\n' % (who, n, encode_text(text))
     return b'%s,"n":%d,"text":%s,"form":%s}\n' % (who, n, encode_text(text), encode_text(form))
+
+
+def sealed_rest(who: bytes, n: int, epoch: int, kind: str, body: str) -> bytes:
+    """Return the end of the line of something that the server cannot read."""
+    words = (who, n, epoch, encode_text(kind), encode_text(body))
+    return b'%s,"n":%d,"epoch":%d,"kind":%s,"body":%s}\n' % words
 
 
 def topic_rest(who: bytes, text: str) -> bytes:

@@ -115,7 +115,9 @@ async def _party(folder: Path, room: str, programs: list[Path]) -> AsyncIterator
     from trio_chat.client import connect
     from trio_chat.server import ServerConfig, serve
 
-    config = ServerConfig(ca=folder / "ca.crt", port=0, rooms=(room,), durability="process")
+    config = ServerConfig(
+        ca=folder / "ca.crt", port=0, rooms=(room,), mode="plain", durability="process"
+    )
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve, config)
         address = Address("localhost", server.port)

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--db", type=Path, metavar="FILE", help="the database (chat.db beside the CA)")
     add("--config", type=Path, metavar="FILE", help="limits and durability, in TOML")
-    add("--plain", action="store_true", help="rooms the server can read: so far, all are")
+    add("--plain", action="store_true", help="make the rooms ones that the server can read")
     add("--verbose", "-v", action="store_true", help="log every connection")
 
 
@@ -197,6 +197,7 @@ def _configure(options: argparse.Namespace, passphrase: bytes | None) -> ServerC
         host=options.host,
         port=options.port,
         rooms=options.room,
+        mode="plain" if options.plain else "encrypted",
         limits=file.limits,
         durability=file.durability,
         passphrase=passphrase,
@@ -271,8 +272,14 @@ def _warn_of_names(ca: Path, cert: Path | None, names: Sequence[str]) -> None:
 def _announce(server: Server, first: FirstStart | None) -> None:
     from trio_chat.address import Address
 
-    rooms = ", ".join(server.config.rooms) or "none; `/create NAME` makes one"
-    print(f"rooms: {rooms} (plain: the server can read them)", file=sys.stderr)
+    rooms = ", ".join(server.config.rooms)
+    if not rooms:
+        kind = "none; `/create NAME` makes one"
+    elif server.config.mode == "plain":
+        kind = f"{rooms} (plain: the server can read them)"
+    else:
+        kind = f"{rooms} (encrypted: the server cannot read them)"
+    print(f"rooms: {kind}", file=sys.stderr)
     for host, port in server.addresses:
         print(f"listening on {Address(host, port)}", file=sys.stderr)
     if first is not None:

@@ -24,6 +24,7 @@ from trio_chat.client.room import Room
 from trio_chat.client.session import Session
 from trio_chat.client.state import RoomState
 from trio_chat.errors import ChatError, Disconnected, Refused, Unreachable
+from trio_chat.protocol.fields import Mode
 from trio_chat.protocol.frames import (
     Away,
     Chat,
@@ -162,9 +163,12 @@ class Client:
                 return self._face(state)
             await self._wait(self._session.join(room, after))
 
-    async def create(self, room: str) -> None:
-        """Make a room; raises `RoomExists`, `BadName`, or as `Room.set_topic`."""
-        await self._ask(Create(room), repeat=False)
+    async def create(self, room: str, *, mode: Mode = "encrypted") -> None:
+        """Make a room: an encrypted one for oneself and whom one invites, or a plain one for all.
+
+        Raises `RoomExists`, `BadName`, or as `Room.set_topic`.
+        """
+        await self._ask(Create(room, mode=mode), repeat=False)
 
     async def direct(self, user: str) -> Room:
         """Return the two-person room with `user`, joined; raises as `join`, and `NoUser`."""

@@ -199,7 +199,7 @@ class Pong:
 class WelcomeFor:
     """What some devices need to enter the epoch that a commit begins."""
 
-    to: list[Device]
+    to: Annotated[list[Device], msgspec.Meta(min_length=1)]
     body: Base64 = attrs.field(repr=False)
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+from attrs import validators
 
 from trio_chat import names
 from trio_chat.errors import ConfigError
 from trio_chat.limits import Limits
+from trio_chat.protocol.fields import Mode
 
 __all__ = ["Durability", "FileConfig", "ServerConfig", "read_config"]
 
@@ -32,6 +34,7 @@ class ServerConfig:
         cert, key: The server's own; default `server.crt` and `server.key`.
         db: The database; default `chat.db`. Its key file lies beside it.
         rooms: Rooms that are made if they are not there.
+        mode: What these are then: encrypted, or plain, which the server can read.
         passphrase: Of the private key, if that is encrypted.
     """
 
@@ -42,6 +45,7 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8443
     rooms: tuple[str, ...] = attrs.field(default=(), converter=_room_names)
+    mode: Mode = attrs.field(default="encrypted", validator=validators.in_(("encrypted", "plain")))
     limits: Limits = attrs.field(factory=Limits)
     durability: Durability = "full"
     passphrase: bytes | None = attrs.field(default=None, repr=False)

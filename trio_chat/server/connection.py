@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from trio_chat.server.room import Room
     from trio_chat.server.server import Server
+    from trio_chat.server.uploads import Upload
 
 __all__ = ["Connection"]
 
@@ -61,6 +62,7 @@ class Connection(Outlet):
         heard: Trio's clock when something that came from it was last taken.
         pinged: Trio's clock when it was asked for a sign of life, until that has come.
         busy: Is something that it said being handled, or held back by its limit?
+        upload: The blob it is putting, or has put and not named yet.
         welcomed: Has it said `hello`, and been let in?
     """
 
@@ -82,6 +84,7 @@ class Connection(Outlet):
         "nick",
         "noticed",
         "pinged",
+        "upload",
         "welcomed",
     )
 
@@ -101,6 +104,7 @@ class Connection(Outlet):
         self.pinged: float | None = None
         self.busy = False
         self.welcomed = False
+        self.upload: Upload | None = None
         self._server = server
         self._lines = LineBuffer(server.limits.hello_size)
         self._bad: deque[float] | None = None
@@ -178,6 +182,7 @@ class Connection(Outlet):
         self.stop()
         for cursor in list(self.cursors.values()):
             cursor.room.leave(self)
+        self.drop_upload()
         self._server.forget(self, authenticated)
         self.be_gone()
 
@@ -301,6 +306,12 @@ class Connection(Outlet):
             except trio.WouldBlock:
                 await inbox.send(entries)
 
+    def drop_upload(self) -> None:
+        """Have done with the blob that it put, if it put one."""
+        if self.upload is not None:
+            self.upload.let_go()
+            self.upload = None
+
     def refused(self, error: Refused) -> None:
         """Its message is not in the log: say why."""
         self.say(
@@ -311,6 +322,8 @@ class Connection(Outlet):
                 n=error.n,
                 expected=error.expected,
                 last=error.last,
+                epoch=error.epoch,
+                seq=error.seq,
                 retry_after=error.retry_after,
             )
         )

@@ -16,11 +16,17 @@ from trio_chat.errors import HelloFirst, Refused, StoreError, StoreUnavailable
 from trio_chat.protocol.frames import (
     Away,
     Chat,
+    ClaimPackages,
     Command,
     Create,
     Error,
+    GetBlob,
+    GetCrl,
+    GetInfo,
+    GetWelcome,
     Hello,
     History,
+    Invite,
     Join,
     Leave,
     List,
@@ -28,13 +34,17 @@ from trio_chat.protocol.frames import (
     Nick,
     Ping,
     Pong,
+    PublishPackages,
+    PutBlob,
     Relay,
     Send,
+    SendSealed,
     SetTopic,
     Typing,
+    Uninvite,
     Whois,
 )
-from trio_chat.server import lookup, membership, talk
+from trio_chat.server import access, delivery, directory, lookup, membership, talk
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -52,17 +62,18 @@ async def handle(server: Server, connection: Connection, frame: Command) -> None
         return
     if wait := connection.bucket.take(connection.heard):
         await connection.hold_back(wait)
-    if type(frame) is not Send:
+    kind = type(frame)
+    if kind is not Send and kind is not SendSealed:
         await connection.posted()
     try:
-        await HANDLERS[type(frame)](server, connection, frame)
+        await HANDLERS[kind](server, connection, frame)
     except Refused as error:
         _refuse(connection, frame, error)
     except StoreError as error:
         log.error("connection %d: %s: %s", connection.id, frame.type, error)
         text = "the server cannot use its database now; nothing has happened, try again later"
         _refuse(connection, frame, StoreUnavailable(text, retry_after=5.0))
-    if type(frame) is not Send:
+    if kind is not Send and kind is not SendSealed:
         connection.heard = trio.current_time()  # the handlers of all others may wait
 
 
@@ -74,6 +85,8 @@ def _refuse(connection: Connection, frame: Command, error: Refused) -> None:
             id=getattr(frame, "id", None),
             room=error.room or getattr(frame, "room", None),
             n=error.n or getattr(frame, "n", None),
+            epoch=error.epoch,
+            seq=error.seq,
             retry_after=error.retry_after,
         )
     )
@@ -111,4 +124,14 @@ HANDLERS: dict[type[Command], Handler] = {
     Relay: talk.relay,
     Ping: _ping,
     Pong: _pong,
+    SendSealed: delivery.send,
+    Invite: access.invite,
+    Uninvite: access.uninvite,
+    PublishPackages: directory.publish,
+    ClaimPackages: directory.claim,
+    PutBlob: delivery.put_blob,
+    GetBlob: delivery.get_blob,
+    GetInfo: delivery.get_info,
+    GetWelcome: delivery.get_welcome,
+    GetCrl: directory.get_crl,
 }

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["list_rooms", "list_users", "read_history", "whois"]
 
 
+OWN = "@"  # before the key, in `next`: no name of an open room begins with it
+
+
 async def read_history(server: Server, connection: Connection, frame: History) -> None:
     """Answer with a page of a room's log, next to `before` or `after`."""
     room = cursor_of(connection, frame.room).room
@@ -80,17 +83,20 @@ async def list_users(server: Server, connection: Connection, frame: List) -> Non
 
 
 async def list_rooms(server: Server, connection: Connection, frame: ListRooms) -> None:
-    """Answer with a page of rooms: one's own two-person rooms, then the public ones."""
+    """Answer with a page of rooms: those one is on the list of, then the open ones."""
     size = server.limits.roster_size
     after = frame.after or ""
     me = connection.identity.key
-    found: list[RoomSummary] = []
-    if not after or names.is_direct(after):  # two-person rooms come first: '@' is their mark
-        found = await server.store.direct_rooms(me, after, size + 1)
+    own: list[RoomSummary] = []
+    if not after or after.startswith(OWN):
+        own = await server.store.own_rooms(me, after.removeprefix(OWN), size + 1)
         after = ""
-    if len(found) <= size:
-        found += await server.store.list_rooms(after, size + 1 - len(found))
-    more = names.key(found[size - 1].name) if len(found) > size else None
+    found = own
+    if len(own) <= size:
+        found = own + await server.store.list_rooms(after, size + 1 - len(own))
+    more = None
+    if len(found) > size:
+        more = (OWN if size <= len(own) else "") + names.key(found[size - 1].name)
     rooms = []
     for row in found[:size]:
         room = server.rooms.active(row.name)
@@ -99,6 +105,7 @@ async def list_rooms(server: Server, connection: Connection, frame: ListRooms) -
             RoomInfo(
                 room=row.name,
                 mode=row.mode,
+                access=row.access,
                 topic=row.topic,
                 count=len(room.cursors) if room else 0,
                 seq=row.seq,

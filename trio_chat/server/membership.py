@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_chat import names
-from trio_chat.errors import NoRoom, NoUser, TooMany
+from trio_chat.errors import NoUser, TooMany
 from trio_chat.protocol.frames import Away, AwayChanged, Create, Join, Leave, Nick, NickChanged, Ok
 from trio_chat.server.checks import check_length, cursor_of
 from trio_chat.server.cursor import Cursor
 from trio_chat.server.room import Arrival
-from trio_chat.server.rooms import create_room, ensure_room
+from trio_chat.server.rooms import ensure_room, no_room
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -35,7 +35,7 @@ async def join(server: Server, connection: Connection, frame: Join) -> None:
     if full and key not in connection.cursors:
         raise TooMany("too many rooms on one connection; leave another first")
     if people:
-        await ensure_room(server.store, name, time.time(), people=people)
+        await ensure_room(server.store, name, time.time(), mode="encrypted", people=people)
     async with server.rooms.hold(name) as room:
         room.leave(connection)  # who is in it already enters anew
         arrival = Arrival(Cursor(room, connection), frame.after, frame.id)
@@ -45,19 +45,23 @@ async def join(server: Server, connection: Connection, frame: Join) -> None:
         except trio.Cancelled:
             arrival.cancelled = True
             raise
+        if arrival.turned_away:
+            raise no_room(key)
 
 
 async def _joinable(
     server: Server, connection: Connection, name: str
 ) -> tuple[str, tuple[names.Key, ...]]:
-    """Return the room's name and, for a two-person room, the two."""
+    """Return the room's name and, for a two-person room that may be made, the two."""
     if not names.is_direct(name):
         return names.check_name(name), ()
     me = connection.identity.key
     name = names.key(name)
     peer = names.peer_of(name, me)
     if peer is None:
-        raise NoRoom("there is no such room; `/rooms` lists those there are")
+        raise no_room(name)
+    if name.startswith(names.PLAIN_DIRECT):
+        return name, ()  # where it is, it stays; no more are made
     there = server.rooms.active(name) or await server.store.find_room(names.key(name))
     if not there and not await server.knows(peer):
         raise NoUser("nobody of that name has ever been here; `/users` lists who is")
@@ -72,8 +76,15 @@ async def leave(server: Server, connection: Connection, frame: Leave) -> None:
 
 
 async def create(server: Server, connection: Connection, frame: Create) -> None:
-    """Make a room."""
-    await create_room(server.store, names.check_name(frame.room), time.time())
+    """Make a room: an encrypted one for its maker and whom they invite, or a plain one for all."""
+    name, now = names.check_name(frame.room), time.time()
+    if frame.mode == "plain":
+        await server.store.create_room(name, mode="plain", now=now)
+    else:
+        maker = (connection.identity.key,)
+        await server.store.create_room(
+            name, mode="encrypted", now=now, people=maker, access="closed", role="owner"
+        )
     connection.say(Ok(id=frame.id))
 
 

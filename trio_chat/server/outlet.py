@@ -22,6 +22,8 @@ __all__ = ["Outlet"]
 
 log = logging.getLogger("trio_chat.server")
 
+DEBT = 64 * 1024  # bytes of frames owed to a peer, which make it far behind
+
 
 class Outlet:
     """Everything that is written to one peer.
@@ -75,6 +77,11 @@ class Outlet:
     def debt(self) -> int:
         """How many bytes of frames are owed."""
         return sum(map(len, self._owed))
+
+    @property
+    def far_behind(self) -> bool:
+        """Is it owed so much that it is told nothing more that can be left out?"""
+        return self.debt >= DEBT
 
     @property
     def behind(self) -> bool:

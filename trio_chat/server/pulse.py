@@ -46,12 +46,15 @@ async def keep_pulse(server: Server) -> None:
             if room.touched < now - TAIL_IDLE:
                 room.drop_tail()
         server.admission.forget(now)
+        server.claims.forget(now)
         await write_down_people(server)
 
 
 def _beat(connection: Connection, limits: Limits, now: float) -> None:
     """Ask, end, or leave alone. Whoever is asked has time to answer, however long it was silent."""
     silent = now - connection.heard
+    if connection.upload is not None and connection.upload.is_idle(now):
+        connection.drop_upload()
     if connection.wire.blocked or connection.busy:
         # Not its fault; the kernel decides (TCP_USER_TIMEOUT). But whoever is behind
         # for longer than anything is kept will never catch up.
@@ -80,8 +83,11 @@ async def watch_revocations(server: Server) -> None:
     told: str | None = None
     while True:
         await trio.sleep(WATCH)
+        before = server.revocations.text
         if server.revocations.refresh():
             server.end_revoked()
+        if server.revocations.text != before:
+            await server.tell_of_list()
         problem = server.revocations.problem(time.time())
         if problem != told:
             told, path = problem, server.revocations.path
@@ -108,6 +114,17 @@ async def expire_history(server: Server) -> None:
                 if room.id in firsts:
                     room.first = firsts[room.id]
                     room.drop_tail()
+            await _expire_beside(server)
         except StoreError as error:
             log.error("cannot delete old history: %s", error)
         await trio.sleep(EXPIRE)
+
+
+async def _expire_beside(server: Server) -> None:
+    """Delete old Welcomes, the blobs that only they needed, and key packages."""
+    now, limits = time.time(), server.limits
+    trees = await server.store.expire_welcomes(now - limits.retention)
+    for room in server.rooms:
+        if room.id in trees:
+            room.ledger.trees &= trees[room.id]
+    await server.store.expire_packages(now - limits.key_package_life)

@@ -28,6 +28,7 @@ class _List:
 
     revoked: frozenset[tuple[bytes, int]]  # (issuer's name in DER, serial)
     expires: float  # seconds since 1970; infinity without a list
+    text: str | None = attrs.field(default=None, repr=False)  # in PEM
 
 
 _NOTHING = _List(frozenset(), float("inf"))
@@ -98,6 +99,11 @@ class Revocations:
         """When the list ends, in seconds since 1970; infinity where there is none."""
         return self._list.expires
 
+    @property
+    def text(self) -> str | None:
+        """The list in force, in PEM, if there is one."""
+        return self._list.text
+
     def revokes(self, identity: Identity) -> bool:
         """Is this certificate on the list?"""
         return (identity.issuer, identity.serial) in self._list.revoked
@@ -129,7 +135,8 @@ def _read(path: Path, ca: Path) -> _List:
     """Read and verify a list, all or nothing."""
     try:
         issuers = x509.load_pem_x509_certificates(ca.read_bytes())
-        lists = [x509.load_pem_x509_crl(pem) for pem in _PEM.findall(path.read_bytes())]
+        texts = _PEM.findall(path.read_bytes())
+        lists = [x509.load_pem_x509_crl(pem) for pem in texts]
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
@@ -144,7 +151,8 @@ def _read(path: Path, ca: Path) -> _List:
         revoked.update((issuer_name, entry.serial_number) for entry in found)
     ends = [end for found in lists if (end := found.next_update_utc) is not None]
     expires = min(ends).timestamp() if ends else float("inf")
-    return _List(frozenset(revoked), expires)
+    text = "".join(pem.decode("ascii") + "\n" for pem in texts)
+    return _List(frozenset(revoked), expires, text)
 
 
 def _signed_by(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:

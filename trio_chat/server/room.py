@@ -22,12 +22,12 @@ import trio
 from trio_chat import names
 from trio_chat.chat.ledger import Entry, Ledger, Numbered
 from trio_chat.chat.roster import Roster
-from trio_chat.errors import Refused, StoreError, StoreUnavailable
+from trio_chat.errors import Refused, Stale, StoreError, StoreUnavailable
 from trio_chat.limits import Limits
 from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import Event, Joined, Users
 from trio_chat.server.cursor import Cursor
-from trio_chat.store import Batch, RoomRow, RoomState, Store
+from trio_chat.store import Batch, RoomRow, RoomState, Store, Turns
 from trio_chat.transport import cut
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Receipt(Protocol):
     """Who wants to know what became of an entry."""
 
     def accepted(self, seq: int) -> None:
-        """It is in the log, with this number; asked only of an entry without a counter."""
+        """It is in the log, with this number; not asked of mere messages."""
 
     def refused(self, error: Refused) -> None:
         """It is not, and never will be."""
@@ -61,6 +61,7 @@ class Arrival:
     id: str | None
     done: trio.Event = attrs.field(factory=trio.Event)
     cancelled: bool = False
+    turned_away: bool = False  # it is not on the room's list
 
 
 Item = list[Entry] | Arrival | None
@@ -75,6 +76,8 @@ class Room:
 
     Attributes:
         pins: What keeps it in memory: members, and tasks about to post here.
+        people: Who may join a closed room, and as what. Changed only inside `listing`, and
+            together with the log.
         inbox: Where entries and arrivals are posted, those of one reader that came together
             as one item; senders wait when it is full.
     """
@@ -86,8 +89,12 @@ class Room:
         self.name = row.name
         self.key = names.key(row.name)
         self.mode = row.mode
+        self.access = row.access
+        self.people = dict(state.people)
+        self.listing = trio.Lock()
         self.first = state.first
-        self.ledger = Ledger(row.name, state.seq, dict(state.counters), state.topic)
+        counters = dict(state.counters)
+        self.ledger = Ledger(row.name, state.seq, counters, state.topic, state.epoch, state.trees)
         self.roster = Roster(row.name, limits.roster_size)
         self.cursors: dict[Connection, Cursor] = {}
         self.pins = 0
@@ -135,13 +142,15 @@ class Room:
         """Number, log, and only then push and acknowledge."""
         now = time.time()
         draft = self.ledger.draft(entries, now)
-        for entry, error in draft.refused:
-            _receipt(entry).refused(error)
         batch = draft.batch
+        # Those who lost against a commit must not hear of it before it is in the log.
+        later = batch is not None and bool(batch.commits)
+        if not later:
+            _refuse(draft.refused)
         if batch is None:
             return
         try:
-            await self._store.append(
+            trees = await self._store.append(
                 Batch(
                     room=self.id,
                     first=batch.first,
@@ -150,21 +159,29 @@ class Room:
                     body=batch.body,
                     counters=batch.counters,
                     topic=batch.topic,
+                    turns=_turns(self.ledger.epoch, batch) if later else None,
                 )
             )
         except StoreError as error:
             log.error("room %s: cannot write the log: %s", self.name, error)
-            for entry in batch.entries:
-                _receipt(entry).refused(
-                    StoreUnavailable(
-                        "the server cannot write its log now; nothing was said, try again later",
-                        room=self.name,
-                        n=entry.n,
-                        retry_after=5.0,
-                    )
+            _refuse([(entry, self._unavailable(entry)) for entry in batch.entries])
+            if later:
+                _refuse(
+                    [
+                        (entry, self._unavailable(entry) if isinstance(why, Stale) else why)
+                        for entry, why in draft.refused
+                    ]
                 )
             return
+        if trees is not None:
+            self.ledger.trees = trees
         await self._publish(batch)
+        if later:
+            _refuse(draft.refused)
+
+    def _unavailable(self, entry: Entry) -> StoreUnavailable:
+        text = "the server cannot write its log now; nothing was said, try again later"
+        return StoreUnavailable(text, room=self.name, n=entry.n, retry_after=5.0)
 
     async def _publish(self, batch: Numbered) -> None:
         self.ledger.commit(batch)
@@ -183,6 +200,8 @@ class Room:
         for seq, entry in enumerate(batch.entries, batch.first):
             if entry.n is None:  # a message's echo is its receipt
                 _receipt(entry).accepted(seq)
+        for seq, entry in batch.commits:
+            _receipt(entry).accepted(seq)
         self._audience(self)
 
     def _admit(self, arrival: Arrival) -> None:
@@ -192,13 +211,17 @@ class Room:
             return
         cursor = arrival.cursor
         connection = cursor.connection
+        role = self.role(connection.identity.key)
+        if role is None:
+            arrival.turned_away = True
+            return
         seq = self.ledger.seq
         self.cursors[connection] = connection.cursors[self.key] = cursor
         if self.name in connection.noticed:
             connection.noticed -= {self.name}
         self.pins += 1
         self.roster.enter(connection.member())
-        self._say_joined(cursor, arrival.id)
+        self._say_joined(cursor, arrival.id, role)
         if arrival.after is None or arrival.after > seq:
             cursor.seq = seq
         else:
@@ -206,14 +229,16 @@ class Room:
             if cursor.lags:
                 connection.catch_up()
 
-    def _say_joined(self, cursor: Cursor, ident: str | None) -> None:
+    def _say_joined(self, cursor: Cursor, ident: str | None, role: str) -> None:
         roster = self.roster
         cursor.connection.say(
             Joined(
                 room=self.name,
                 mode=self.mode,
+                access=self.access,
+                epoch=None if self.mode == "plain" else self.ledger.epoch,
                 topic=self.ledger.topic,
-                role="member",
+                role=role,
                 log=self._store.log_id,
                 first=self.first,
                 seq=self.ledger.seq,
@@ -225,6 +250,10 @@ class Room:
         )
 
     # --- what members and the server do, synchronously ----------------------------------
+
+    def role(self, person: names.Key) -> str | None:
+        """Return what a person is here, or None for whom the room does not exist."""
+        return "member" if self.access == "open" else self.people.get(person)
 
     def leave(self, connection: Connection) -> None:
         """Take a connection out; the others are told in the broadcaster's next step."""
@@ -319,6 +348,18 @@ def _first(kept: tuple[int, int, bytes]) -> int:
 def _receipt(entry: Entry) -> Receipt:
     receipt: Receipt = entry.ticket  # type: ignore[assignment]  # the ledger does not care what it is
     return receipt
+
+
+def _refuse(refused: Sequence[tuple[Entry, Refused]]) -> None:
+    for entry, error in refused:
+        _receipt(entry).refused(error)
+
+
+def _turns(epoch: int, batch: Numbered) -> Turns | None:
+    """Return what the log has to know of a batch's commits."""
+    found = [(seq, entry.sealed.commit) for seq, entry in batch.commits if entry.sealed]
+    commits = [(seq, commit) for seq, commit in found if commit is not None]
+    return Turns(epoch, commits) if commits else None
 
 
 def _chunk(entries: Sequence[Entry]) -> list[Entry]:

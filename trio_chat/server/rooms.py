@@ -11,9 +11,9 @@ from trio_chat import names
 from trio_chat.errors import NoRoom, RoomExists
 from trio_chat.limits import Limits
 from trio_chat.server.room import Audience, Room
-from trio_chat.store import Store
+from trio_chat.store import RoomRow, Store
 
-__all__ = ["Rooms", "create_room", "ensure_room"]
+__all__ = ["Rooms", "ensure_room", "no_room"]
 
 
 class Rooms:
@@ -62,7 +62,7 @@ class Rooms:
     async def _load(self, key: names.Key) -> Room:
         row = await self._store.find_room(key)
         if row is None:
-            raise NoRoom(f"there is no room {key}; `/create {key}` makes it, `/rooms` lists all")
+            raise no_room(key)
         state = await self._store.load_room(row.id)
         room = Room(row, state, self._store, self.limits, self._audience)
         self._active[key] = room
@@ -73,21 +73,29 @@ class Rooms:
         del self._active[room.key]
 
 
-async def create_room(
-    store: Store, name: str, now: float, *, people: tuple[names.Key, ...] = ()
-) -> None:
-    """Make a room; with `people`, the two-person room of these two.
-
-    Raises:
-        RoomExists: there is one of that name.
-    """
-    await store.create_room(name, mode="plain", now=now, people=people)
+def no_room(key: names.Key) -> NoRoom:
+    """Say that there is no room of that name, or none for whoever asks: in the same words."""
+    if names.is_direct(key):
+        return NoRoom("there is no such room; `/rooms` lists those there are")
+    return NoRoom(f"there is no room {key}; `/create {key}` makes it, `/rooms` lists all")
 
 
 async def ensure_room(
-    store: Store, name: str, now: float, *, people: tuple[names.Key, ...] = ()
-) -> None:
-    """Make a room unless it is there."""
-    if await store.find_room(names.key(name)) is None:
+    store: Store,
+    name: str,
+    now: float,
+    *,
+    mode: str,
+    people: tuple[names.Key, ...] = (),
+) -> RoomRow:
+    """Return an open room, or with `people` the closed one that they own; make it if need be.
+
+    One that is there already stays what it is.
+    """
+    access = "closed" if people else "open"
+    while (row := await store.find_room(names.key(name))) is None:
         with suppress(RoomExists):  # somebody else was faster, which is as good
-            await create_room(store, name, now, people=people)
+            return await store.create_room(
+                name, mode=mode, now=now, people=people, access=access, role="owner"
+            )
+    return row

@@ -18,10 +18,12 @@ import trio
 from trio_chat import __version__, names
 from trio_chat.errors import ConfigError
 from trio_chat.limits import Limits
-from trio_chat.protocol.frames import PROTOCOL, Direct, InputLimit, Welcome
+from trio_chat.protocol.codec import encode
+from trio_chat.protocol.frames import PROTOCOL, CrlChanged, Direct, Event, InputLimit, Welcome
 from trio_chat.server.admission import Admission
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
+from trio_chat.server.directory import Claims
 from trio_chat.server.listener import accept, open_listeners
 from trio_chat.server.pulse import (
     expire_history,
@@ -30,8 +32,9 @@ from trio_chat.server.pulse import (
     write_down_people,
 )
 from trio_chat.server.revocation import Revocations
-from trio_chat.server.room import Room
+from trio_chat.server.room import FAIRNESS, Room
 from trio_chat.server.rooms import Rooms, ensure_room
+from trio_chat.server.uploads import Uploads
 from trio_chat.store import Store, load_or_make_key, open_store
 from trio_chat.tls import TappedContext, server_context
 
@@ -81,6 +84,8 @@ class Server:
         self.nursery = nursery
         self.rooms = Rooms(store, config.limits, self._heed, nursery)
         self.admission: Admission[Connection] = Admission(config.limits)
+        self.uploads = Uploads(config.limits)
+        self.claims = Claims(config.limits)
         self.stopped = stopped
         self.addresses: list[tuple[str, int]] = []
         self.connections: dict[Connection, None] = {}
@@ -144,12 +149,14 @@ class Server:
         context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
         revocations = Revocations(config.crl, config.ca)
         revocations.load(seen=self.revocations.seen)
-        for name in config.rooms:
-            await ensure_room(self.store, name, time.time())
+        await _have_rooms(self.store, config)
+        changed = revocations.text != self.revocations.text
         self.config, self.context, self.revocations = config, context, revocations
-        self.rooms.limits = config.limits
-        self.admission.limits = config.limits
+        for each in (self.rooms, self.admission, self.uploads, self.claims):
+            each.limits = config.limits
         self.end_revoked()
+        if changed:
+            await self.tell_of_list()
 
     # --- connections ---------------------------------------------------------------------
 
@@ -228,6 +235,15 @@ class Server:
             if self.revocations.revokes(connection.identity):
                 connection.end("revoked")
 
+    async def tell_of_list(self) -> None:
+        """Tell everybody that there is another revocation list."""
+        line = encode(CrlChanged())
+        for number, connection in enumerate(list(self.connections), 1):
+            if not connection.far_behind:
+                connection.say_line(line)
+            if number % FAIRNESS == 0:
+                await trio.lowlevel.checkpoint()
+
     async def remember_list(self) -> None:
         """Write down that there is a revocation list: it must not just vanish."""
         if self.revocations.seen and not self._list_remembered:
@@ -248,6 +264,12 @@ class Server:
     def name_of(self, person: names.Key) -> str | None:
         """Return the name as that person spells it, if it is in memory."""
         return self._names.get(person)
+
+    def tell(self, person: names.Key, frame: Event) -> None:
+        """Tell all connections of a person, but those that are owed too much already."""
+        for connection in self.people.get(person, ()):
+            if not connection.far_behind:
+                connection.say(frame)
 
     async def remember_people(self) -> None:
         """Write down who has come for the first time; called by the clock and at the end."""
@@ -295,8 +317,7 @@ async def serve(
         async with open_store(config.db, key=key, durability=config.durability) as store:
             revocations = Revocations(config.crl, config.ca)
             revocations.load(seen=await store.get("crl") is not None)
-            for name in config.rooms:
-                await ensure_room(store, name, time.time())
+            await _have_rooms(store, config)
             listeners = open_listeners(config.host, config.port)
             try:
                 async with trio.open_nursery() as nursery:
@@ -308,6 +329,14 @@ async def serve(
                 _close(listeners)
     finally:
         stopped.set()
+
+
+async def _have_rooms(store: Store, config: ServerConfig) -> None:
+    """Make the rooms that are not there; say which are there and are something else."""
+    for name in config.rooms:
+        row = await ensure_room(store, name, time.time(), mode=config.mode)
+        if (row.mode, row.access) != (config.mode, "open"):
+            log.warning("room %s is %s and %s, and stays so", row.name, row.access, row.mode)
 
 
 async def _run(

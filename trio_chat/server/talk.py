@@ -8,7 +8,7 @@ import attrs
 
 from trio_chat import names
 from trio_chat.chat.ledger import Entry, message_rest, topic_rest
-from trio_chat.errors import NoUser, Refused
+from trio_chat.errors import Forbidden, NoUser, Refused, WrongMode
 from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import (
     Chat,
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["chat", "relay", "send", "set_topic", "typing"]
 
 TOPIC_SIZE = 400  # characters
-RELAY_DEBT = 64 * 1024  # bytes owed to a peer above which nothing is relayed to it
 
 
 async def send(server: Server, connection: Connection, frame: Send) -> None:
     """Put a message into its room's inbox; its echo or an `error` answers it."""
     cursor = cursor_of(connection, frame.room)
+    if cursor.room.mode != "plain":
+        raise WrongMode("the room is encrypted: join it with a program that can encrypt")
     check_size(frame.text, server.limits.text_size)
     rest = message_rest(cursor.who, frame.n, frame.text, frame.form)
     await connection.post(cursor.room, Entry(connection.device, frame.n, rest, None, connection))
@@ -45,6 +46,8 @@ async def send(server: Server, connection: Connection, frame: Send) -> None:
 async def set_topic(server: Server, connection: Connection, frame: SetTopic) -> None:
     """Put a topic into its room's inbox; answered when it is in the log."""
     cursor = cursor_of(connection, frame.room)
+    if cursor.room.mode != "plain":
+        raise Forbidden("the topic of an encrypted room is not for the server to read")
     check_length(frame.text, TOPIC_SIZE, "a topic")
     receipt = _Receipt(connection, frame)
     rest = topic_rest(cursor.who, frame.text)
@@ -100,5 +103,5 @@ async def relay(server: Server, connection: Connection, frame: Relay) -> None:
         )
     )
     for each in to:
-        if each.debt < RELAY_DEBT:
+        if not each.far_behind:
             each.say_line(line)

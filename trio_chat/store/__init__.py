@@ -2,35 +2,48 @@
 
 store.py        the interface: `open_store`, `Store`
 operations.py   what can be written        queries.py   what can be read
+delivery.py     what lies beside a log     keypackages.py   what devices leave for others
 writer.py       group commit               rows.py      the values
-database.py     opening, settings, tables  key.py       the key file
+database.py     opening, settings          schema.py    the tables
+key.py          the key file
 """
 
 from trio_chat.store.database import Durability
+from trio_chat.store.delivery import BLOBS, PART
 from trio_chat.store.key import key_path, load_or_make_key
 from trio_chat.store.rows import (
     Batch,
     Conflict,
+    GroupInfo,
+    KeyPackage,
     RoomRow,
     RoomState,
     RoomSummary,
     Slice,
     Statistics,
+    Turns,
     Value,
+    Welcome,
 )
 from trio_chat.store.store import Store, open_store
 
 __all__ = [
+    "BLOBS",
+    "PART",
     "Batch",
     "Conflict",
     "Durability",
+    "GroupInfo",
+    "KeyPackage",
     "RoomRow",
     "RoomState",
     "RoomSummary",
     "Slice",
     "Statistics",
     "Store",
+    "Turns",
     "Value",
+    "Welcome",
     "key_path",
     "load_or_make_key",
     "open_store",

@@ -25,47 +25,19 @@ import trio
 from trio_chat.errors import ConfigError, StoreError
 from trio_chat.files import create_private, lock
 from trio_chat.store.key import KEY_SIZE, key_path
+from trio_chat.store.schema import SCHEMA, TABLES, migrate
 
-__all__ = ["SCHEMA", "Database", "Durability", "explain", "open_reading", "open_writing", "rows_of"]
+__all__ = ["Database", "Durability", "explain", "open_reading", "open_writing", "rows_of"]
 
 T = TypeVar("T")
 
 Durability = Literal["full", "process"]
 """`full` survives a power cut; `process` survives the end of the process, however sudden."""
 
-SCHEMA = 1
-"""The version of the tables below, kept in the database's `user_version`."""
-
 _APPLICATION = 0x74726331  # "trc1": tells our databases from anybody else's
 _BUSY_TIMEOUT = 5000  # ms that another process (a backup) may hold the database
 _WAL_PAGES = 1000  # after which SQLite copies them into the database, and begins anew
 _CACHE = 16 * 1024  # KiB of decrypted pages for each connection
-
-# Batches lie in the order in which they came, whatever their room: appending fills one page
-# after the other, and never moves a row to another page. (A moved row leaves a copy behind in
-# the free part of its old page, which `secure_delete` does not know of.) The index finds a
-# room's part; it holds no text. Rows up to their room's `floor` are blank: see `Expire`.
-_TABLES = """
-CREATE TABLE meta(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE room(
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, mode TEXT NOT NULL,
-    topic TEXT NOT NULL, created REAL NOT NULL, direct INTEGER NOT NULL,
-    floor INTEGER NOT NULL  -- the last sequence number that is gone
-);
-CREATE INDEX room_listed ON room(key) WHERE direct = 0;
-CREATE TABLE member(
-    user TEXT, key TEXT, room INTEGER NOT NULL, PRIMARY KEY(user, key)
-) WITHOUT ROWID;
-CREATE TABLE batch(
-    id INTEGER PRIMARY KEY, room INTEGER NOT NULL, first INTEGER NOT NULL,
-    last INTEGER NOT NULL, time REAL NOT NULL, body BLOB NOT NULL
-);
-CREATE UNIQUE INDEX batch_place ON batch(room, first, last);
-CREATE TABLE counter(
-    room INTEGER, device TEXT, n INTEGER NOT NULL, PRIMARY KEY(room, device)
-) WITHOUT ROWID;
-CREATE TABLE directory(key TEXT PRIMARY KEY, rev INTEGER NOT NULL, data BLOB NOT NULL);
-"""
 
 
 @attrs.define
@@ -251,7 +223,7 @@ def _prepare_file(path: Path) -> None:
 
 
 def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Connection) -> str:
-    """Set a writing connection up, make the tables if need be, and return the log's id."""
+    """Set a writing connection up, make or change the tables if need be; return the log's id."""
     _unlock(key, db)
     new = _is_empty(db)
     if not new:
@@ -263,11 +235,13 @@ def _set_up(path: Path, key: bytes | None, durability: Durability, db: apsw.Conn
     db.pragma("synchronous", {"full": "full", "process": "normal"}[durability])
     if new:
         db.execute("BEGIN IMMEDIATE")
-        db.execute(_TABLES)
+        db.execute(TABLES)
         db.execute("INSERT INTO meta VALUES('log', ?)", (secrets.token_hex(16),))
         db.pragma("application_id", _APPLICATION)
         db.pragma("user_version", SCHEMA)
         db.execute("COMMIT")
+    elif db.pragma("user_version") < SCHEMA:
+        migrate(db)
     _lay_out(db)
     return cast(str, db.execute("SELECT value FROM meta WHERE name = 'log'").get)
 

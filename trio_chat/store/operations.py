@@ -14,11 +14,12 @@ import attrs
 
 from trio_chat import names
 from trio_chat.errors import RoomExists, StoreError
+from trio_chat.store import delivery
 from trio_chat.store.database import rows_of
 from trio_chat.store.rows import Batch, Conflict, RoomRow
 from trio_chat.store.writer import Transaction
 
-__all__ = ["Append", "CreateRoom", "Expire", "Expired", "Put", "clean"]
+__all__ = ["Append", "CreateRoom", "Expire", "Expired", "Put", "SetRole", "clean"]
 
 # Retention goes in steps, so that appending is not held up.
 _STEP_ROWS = 500
@@ -32,12 +33,16 @@ _ROW_IN_PAGE = 480  # bytes of a longer row that are surely in the table's page 
 
 @attrs.frozen
 class Append:
-    """Append a batch to its room, with its counters and the topic it sets."""
+    """Append a batch to its room, with its counters, the topic it sets, and its commits."""
 
     batch: Batch
 
-    def __call__(self, transaction: Transaction) -> None:
-        """Do it; refuse a batch that does not come next."""
+    def __call__(self, transaction: Transaction) -> frozenset[str] | None:
+        """Do it; refuse a batch that does not come next.
+
+        Returns:
+            The blobs that the room has now, or None where there was no commit.
+        """
         batch = self.batch
         last = transaction.last(batch.room)
         if last is None:
@@ -46,6 +51,9 @@ class Append:
             raise StoreError(
                 f"the log of room {batch.room} goes on at {last + 1}, not at {batch.first}"
             )
+        trees = None
+        if batch.turns is not None:
+            trees = delivery.apply(transaction, batch.room, batch.turns, batch.time)
         transaction.run(
             "INSERT INTO batch(room, first, last, time, body) VALUES(?, ?, ?, ?, ?)",
             batch.room,
@@ -64,16 +72,19 @@ class Append:
             transaction.run("UPDATE room SET topic = ? WHERE id = ?", batch.topic, batch.room)
         transaction.set_last(batch.room, batch.last)
         transaction.rows += 1
+        return trees
 
 
 @attrs.frozen
 class CreateRoom:
-    """Make a room; `people` are the two of a two-person room."""
+    """Make a room; `people` are those on its list, with that role."""
 
     name: str
     mode: str
     now: float
     people: tuple[names.Key, ...] = ()
+    access: str = "open"
+    role: str = "member"
 
     def __call__(self, transaction: Transaction) -> RoomRow:
         """Do it and return the row; refuse a name that is taken."""
@@ -81,19 +92,46 @@ class CreateRoom:
         if transaction.one("SELECT 1 FROM room WHERE key = ?", key) is not None:
             raise RoomExists(f"there is a room {self.name} already", room=self.name)
         transaction.run(
-            "INSERT INTO room(key, name, mode, topic, created, direct, floor)"
-            " VALUES(?, ?, ?, '', ?, ?, 0)",
+            "INSERT INTO room(key, name, mode, topic, created, direct, floor, access)"
+            " VALUES(?, ?, ?, '', ?, ?, 0, ?)",
             key,
             self.name,
             self.mode,
             self.now,
             names.is_direct(self.name),
+            self.access,
         )
         room = transaction.db.last_insert_rowid()
         transaction.db.executemany(
-            "INSERT INTO member VALUES(?, ?, ?)", [(person, key, room) for person in self.people]
+            "INSERT INTO member(user, key, room, role) VALUES(?, ?, ?, ?)",
+            [(person, key, room, self.role) for person in self.people],
         )
-        return RoomRow(room, self.name, self.mode, "")
+        return RoomRow(room, self.name, self.mode, "", self.access)
+
+
+@attrs.frozen
+class SetRole:
+    """Put a person on a room's list, or, with no role, take them off it."""
+
+    room: int
+    key: names.Key
+    person: names.Key
+    role: str | None
+
+    def __call__(self, transaction: Transaction) -> None:
+        """Do it."""
+        if self.role is None:
+            statement = "DELETE FROM member WHERE user = ? AND key = ?"
+            transaction.run(statement, self.person, self.key)
+        else:
+            transaction.run(
+                "INSERT INTO member(user, key, room, role) VALUES(?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET role = excluded.role",
+                self.person,
+                self.key,
+                self.room,
+                self.role,
+            )
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterator
 
 import apsw
+import attrs
 
 from trio_chat import names
 from trio_chat.errors import StoreError
@@ -19,37 +20,48 @@ from trio_chat.store.database import rows_of
 from trio_chat.store.rows import RoomRow, RoomState, RoomSummary, Slice, Value
 
 __all__ = [
-    "direct_rooms",
     "find_room",
     "get",
     "list_rooms",
     "load_room",
+    "own_rooms",
     "read_after",
     "read_before",
 ]
 
 _SUMMARY = """
 SELECT room.name, room.mode, room.topic, coalesce(
-    (SELECT last FROM batch WHERE batch.room = room.id ORDER BY first DESC LIMIT 1), room.floor)
+    (SELECT last FROM batch WHERE batch.room = room.id ORDER BY first DESC LIMIT 1), room.floor),
+    room.access
 """
 
 
 def find_room(key: names.Key, db: apsw.Connection) -> RoomRow | None:
     """Return the room with that key."""
-    with rows_of(db, "SELECT id, name, mode, topic FROM room WHERE key = ?", key) as rows:
+    statement = "SELECT id, name, mode, topic, access FROM room WHERE key = ?"
+    with rows_of(db, statement, key) as rows:
         return next((RoomRow(*row) for row in rows), None)
 
 
 def load_room(room: int, db: apsw.Connection) -> RoomState:
     """Return a room's state at one moment."""
     with _snapshot(db):
-        with rows_of(db, f"{_SUMMARY}, room.floor FROM room WHERE room.id = ?", room) as rows:
+        statement = f"{_SUMMARY}, room.floor, room.epoch FROM room WHERE room.id = ?"
+        with rows_of(db, statement, room) as rows:
             found = next(rows, None)
         if found is None:
             raise StoreError(f"there is no room {room}")
-        _name, _mode, topic, seq, floor = found
+        _name, mode, topic, seq, access, floor, epoch = found
         with rows_of(db, "SELECT device, n FROM counter WHERE room = ?", room) as rows:
-            return RoomState(first=floor + 1, seq=seq, counters=dict(rows), topic=topic)
+            counters = dict(rows)
+        state = RoomState(first=floor + 1, seq=seq, counters=counters, topic=topic, epoch=epoch)
+        if access == "closed":
+            with rows_of(db, "SELECT user, role FROM member WHERE room = ?", room) as rows:
+                state.people.update(rows)
+        if mode == "plain":
+            return state
+        with rows_of(db, "SELECT digest FROM blob WHERE room = ?", room) as rows:
+            return attrs.evolve(state, trees=frozenset(digest for (digest,) in rows))
 
 
 def read_after(room: int, after: int, max_bytes: int, db: apsw.Connection) -> list[Slice]:
@@ -98,14 +110,17 @@ def read_before(
 
 
 def list_rooms(after: str, limit: int, db: apsw.Connection) -> list[RoomSummary]:
-    """Return rooms that are not two-person rooms, by key."""
-    statement = f"{_SUMMARY} FROM room WHERE direct = 0 AND key > ? ORDER BY key LIMIT ?"
+    """Return open rooms that are not two-person rooms, by key."""
+    statement = f"""
+        {_SUMMARY} FROM room WHERE direct = 0 AND access = 'open' AND key > ?
+        ORDER BY key LIMIT ?
+    """
     with rows_of(db, statement, names.key(after), limit) as rows:
         return [RoomSummary(*row) for row in rows]
 
 
-def direct_rooms(user: names.Key, after: str, limit: int, db: apsw.Connection) -> list[RoomSummary]:
-    """Return a person's two-person rooms, by key."""
+def own_rooms(user: names.Key, after: str, limit: int, db: apsw.Connection) -> list[RoomSummary]:
+    """Return the rooms on whose list a person is, by key."""
     statement = f"""
         {_SUMMARY} FROM member JOIN room ON room.id = member.room
         WHERE member.user = ? AND member.key > ? ORDER BY member.key LIMIT ?

@@ -6,23 +6,29 @@ count the lines of one room from 1; times are seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 from attrs import validators
 
+from trio_chat import names
+from trio_chat.chat.epochs import Commit
 from trio_chat.errors import StoreError
 
 __all__ = [
     "Batch",
     "Conflict",
+    "GroupInfo",
+    "KeyPackage",
     "RoomRow",
     "RoomState",
     "RoomSummary",
     "Slice",
     "Statistics",
+    "Turns",
     "Value",
+    "Welcome",
 ]
 
 
@@ -46,6 +52,7 @@ class RoomRow:
     name: str
     mode: str
     topic: str
+    access: str = "open"
 
 
 @attrs.frozen
@@ -56,12 +63,18 @@ class RoomState:
         first: The oldest sequence number kept; `seq + 1` where none is.
         seq: The last sequence number given out, 0 in a new room.
         counters: Device -> the last counter accepted from it.
+        epoch: How many commits the log has taken.
+        trees: The blobs there are.
+        people: Person -> role, of those on the list of a closed room.
     """
 
     first: int
     seq: int
     counters: dict[str, int]
     topic: str
+    epoch: int = 0
+    trees: frozenset[str] = frozenset()
+    people: dict[names.Key, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -72,6 +85,44 @@ class RoomSummary:
     mode: str
     topic: str
     seq: int
+    access: str = "open"
+
+
+@attrs.frozen
+class Turns:
+    """The commits of one batch, by number, the first of which ends `epoch`."""
+
+    epoch: int
+    commits: Sequence[tuple[int, Commit]] = attrs.field(validator=validators.min_len(1))
+
+
+@attrs.frozen
+class GroupInfo:
+    """What the newest commit of a room, number `seq`, says of the epoch it began."""
+
+    epoch: int
+    seq: int
+    body: str = attrs.field(repr=False)
+    tree: str
+
+
+@attrs.frozen
+class Welcome:
+    """What lets a device into the epoch that a commit, number `seq`, began."""
+
+    epoch: int
+    seq: int
+    body: str = attrs.field(repr=False)
+    tree: str
+
+
+@attrs.frozen
+class KeyPackage:
+    """A device's key package; `last`: the one that is given out again and again."""
+
+    device: str
+    package: str = attrs.field(repr=False)
+    last: bool
 
 
 def _has_its_lines(batch: Batch, _attribute: attrs.Attribute[bytes], body: bytes) -> None:
@@ -91,6 +142,7 @@ class Batch:
     Attributes:
         counters: Device -> the counter of its last line in here.
         topic: The room's topic from now on, or None where it stays.
+        turns: The commits in here, if there are any.
     """
 
     room: int
@@ -100,6 +152,13 @@ class Batch:
     body: bytes = attrs.field(validator=_has_its_lines, repr=False)
     counters: Mapping[str, int] = attrs.field(factory=dict)
     topic: str | None = attrs.field(default=None, validator=_is_unicode, repr=False)
+    turns: Turns | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it is, with what its commits bring along."""
+        beside = sum(commit.size for _, commit in self.turns.commits) if self.turns else 0
+        return len(self.body) + beside
 
 
 @attrs.frozen

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import attrs
 import trio
 
 from trio_chat import names
-from trio_chat.store import operations, queries
+from trio_chat.store import delivery, keypackages, operations, queries
 from trio_chat.store.database import Database, Durability, open_reading, open_writing
 from trio_chat.store.rows import (
     Batch,
+    GroupInfo,
+    KeyPackage,
     RoomRow,
     RoomState,
     RoomSummary,
     Slice,
     Statistics,
     Value,
+    Welcome,
 )
 from trio_chat.store.writer import Writer
 
@@ -53,22 +56,71 @@ class Store:
     # Writing
 
     async def create_room(
-        self, name: str, *, mode: str, now: float, people: tuple[names.Key, ...] = ()
+        self,
+        name: str,
+        *,
+        mode: str,
+        now: float,
+        people: tuple[names.Key, ...] = (),
+        access: str = "open",
+        role: str = "member",
     ) -> RoomRow:
-        """Make a room, and say which two people's it is if it is a two-person room.
+        """Make a room; `people` are on its list, with that role.
 
         Raises:
             RoomExists: there is one with that key.
         """
-        return await self._writer.submit(operations.CreateRoom(name, mode, now, people))
+        create = operations.CreateRoom(name, mode, now, people, access, role)
+        return await self._writer.submit(create)
 
-    async def append(self, batch: Batch) -> None:
-        """Append lines to a room's log, with the counters they use up and the topic they set.
+    async def set_role(
+        self, room: int, key: names.Key, person: names.Key, role: str | None
+    ) -> None:
+        """Put a person on the list of a room, whose key that is, or take them off it."""
+        await self._writer.submit(operations.SetRole(room, key, person, role))
+
+    async def append(self, batch: Batch) -> frozenset[str] | None:
+        """Append lines to a room's log, with all that comes with them, in one transaction.
+
+        That is the counters they use up, the topic they set, and of commits the epochs they
+        end, their infos, Welcomes and blobs.
+
+        Returns:
+            The blobs that the room has now, or None where there was no commit.
 
         Raises:
-            StoreError: `batch.first` is not the number that comes next, among others.
+            StoreError: `batch.first` is not the number that comes next, or the room not at
+                the epoch that the first commit ends, among others.
         """
-        await self._writer.submit(operations.Append(batch), size=len(batch.body))
+        return await self._writer.submit(operations.Append(batch), size=batch.size)
+
+    async def publish_packages(
+        self,
+        user: names.Key,
+        device: str,
+        packages: Sequence[str],
+        last: str | None,
+        *,
+        now: float,
+        keep: int,
+        devices: int,
+    ) -> None:
+        """Leave key packages of a device, of which `keep` are kept, of so many devices."""
+        size = sum(map(len, packages)) + len(last or "")
+        publish = keypackages.Publish(
+            user=user,
+            device=device,
+            packages=packages,
+            last=last,
+            now=now,
+            keep=keep,
+            devices=devices,
+        )
+        await self._writer.submit(publish, size=size)
+
+    async def claim_packages(self, user: names.Key, since: float) -> list[KeyPackage]:
+        """Take one key package, left after `since`, of each device of a person."""
+        return await self._writer.submit(keypackages.Claim(user, since))
 
     async def put(self, key: str, data: bytes, *, rev: int | None) -> int:
         """Put an entry into the directory and return its new revision.
@@ -101,6 +153,22 @@ class Store:
         if floors or self.statistics().unclean:
             await self._writer.submit(operations.clean)
         return [(room, floor + 1) for room, floor in floors.items()]
+
+    async def expire_packages(self, before: float) -> None:
+        """Delete key packages that were left before that time."""
+        while await self._writer.submit(keypackages.ExpirePackages(before)):
+            pass
+
+    async def expire_welcomes(self, before: float) -> dict[int, frozenset[str]]:
+        """Delete Welcomes that were stored before that time, and blobs that only they needed.
+
+        Returns:
+            The number of each room it was about, with the blobs that it has now.
+        """
+        trees: dict[int, frozenset[str]] = {}
+        while step := await self._writer.submit(delivery.ExpireWelcomes(before)):
+            trees.update(step)
+        return trees
 
     # Reading
 
@@ -140,12 +208,28 @@ class Store:
         )
 
     async def list_rooms(self, after: str, limit: int) -> list[RoomSummary]:
-        """Return up to `limit` rooms after that name, by key; no two-person rooms."""
+        """Return up to `limit` open rooms after that name, by key; no two-person rooms."""
         return await self._reading.run(functools.partial(queries.list_rooms, after, limit))
 
-    async def direct_rooms(self, user: names.Key, after: str, limit: int) -> list[RoomSummary]:
-        """Return up to `limit` two-person rooms of a person after that name, by key."""
-        return await self._reading.run(functools.partial(queries.direct_rooms, user, after, limit))
+    async def own_rooms(self, user: names.Key, after: str, limit: int) -> list[RoomSummary]:
+        """Return up to `limit` rooms that a person is on the list of, after that name, by key."""
+        return await self._reading.run(functools.partial(queries.own_rooms, user, after, limit))
+
+    async def count_packages(self, user: names.Key, device: str, since: float) -> int:
+        """Return how many key packages, left after `since`, a device has to give out."""
+        return await self._reading.run(functools.partial(keypackages.count, user, device, since))
+
+    async def read_info(self, room: int) -> GroupInfo | None:
+        """Return what a room's newest commit said of its group."""
+        return await self._reading.run(functools.partial(delivery.read_info, room))
+
+    async def read_welcome(self, room: int, device: str) -> Welcome | None:
+        """Return the newest Welcome for a device in a room."""
+        return await self._reading.run(functools.partial(delivery.read_welcome, room, device))
+
+    async def read_blob(self, room: int, digest: str, offset: int) -> tuple[int, bytes] | None:
+        """Return the size of a room's blob, and its bytes from `offset` on, up to a part."""
+        return await self._reading.run(functools.partial(delivery.read_blob, room, digest, offset))
 
     async def get(self, key: str) -> Value | None:
         """Return an entry of the directory, if there is one."""
