@@ -92,7 +92,9 @@ class Account:
 
     def faults(self, group: Group, now: float) -> dict[int, Fault]:
         """Return which leaves must go before anything more is encrypted."""
-        return self.authenticator.faults(group.members(), now=at(now))
+        found = self.authenticator.faults(group.members(), now=at(now))
+        # Members who know that authority would refuse to go along.
+        return {leaf: fault for leaf, fault in found.items() if fault is not Fault.UNKNOWN}
 
     def void(self, group: Group, now: float) -> set[int]:
         """Return which leaves others may take out, whoever they are."""

@@ -110,6 +110,7 @@ class Follower:
             self.wishes.resumed(now)
             if not same:
                 if cursor is not None:
+                    self._forget_ahead(changes)
                     self._lose(changes, "the server has another history now", now)
                 self.cursor, self._fed = Cursor(seq, log), False
                 self.membership.epoch = epoch
