@@ -31,7 +31,7 @@ RINGS: dict[str, tuple[str, ...]] = {
     "transport": (*BOTTOM, "tls", "transport"),
     "store": (*CORE, "store"),
     "server": ("!", *CORE, "tls", "transport", "store!", "server"),
-    "client": ("!", *CORE, "tls", "transport", "client"),
+    "client": ("!", *CORE, "tls", "transport", "mls!", "e2ee", "client"),
     "pki": (*BOTTOM, "pki"),
     "ui": ("!", *BOTTOM, "protocol.frames", "protocol.lines", "client!", "ui"),
     "cli": ("!", *BOTTOM, "protocol.frames", "server!", "client!", "pki!", "ui", "cli"),

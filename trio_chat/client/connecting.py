@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,9 @@ from trio_chat.client.client import Client
 from trio_chat.client.connection import open_connection
 from trio_chat.client.devices import AUTO, claim_device
 from trio_chat.client.dialling import Credentials, Dialled, dial, own_certificate
+from trio_chat.client.encryption import Opener
 from trio_chat.client.session import Session
+from trio_chat.client.vault import open_vault
 from trio_chat.errors import ConfigError
 from trio_chat.identity import key_fingerprint
 
@@ -39,6 +42,7 @@ async def connect(
     reconnect: bool = True,
     cursors: Mapping[str, int] | None = None,
     log: str | None = None,
+    data: Path | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to a server; the client lives as long as the block.
 
@@ -60,6 +64,8 @@ async def connect(
             are read on from there when they are joined.
         log: The `Client.log` that these numbers count in. If the server has another history
             by now, `RoomReset` says so.
+        data: Where the keys of encrypted rooms and what was said there are kept, in a store of
+            this device; the data folder of this system by default.
 
     Raises:
         ConfigError: a file is missing or wrong, or `address` is none.
@@ -86,6 +92,9 @@ async def connect(
             device=device,
             program=program,
             reconnect=reconnect,
+            opener=lambda wire: open_vault(
+                credentials, where, wire, device=device, now=time.time(), folder=data
+            ),
         ) as client:
             yield client
 
@@ -101,6 +110,7 @@ async def run_client(
     reconnect: bool = True,
     backoff: Backoff | None = None,
     event_limit: int = 1000,
+    opener: Opener | None = None,
 ) -> AsyncIterator[Client]:
     """Run a client whose streams come from `dialler`: what `connect` does without files."""
     again = partial(open_connection, dialler, program=program, device=device)
@@ -112,11 +122,14 @@ async def run_client(
         again if reconnect else None,
         backoff or Backoff(),
         event_limit,
+        opener,
     )
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client._supervise)
+            if client._encryption is not None:
+                nursery.start_soon(client._encryption.run)
             try:
                 yield client
             except BaseException as error:  # kept out of the nursery's group, raised below

@@ -14,33 +14,85 @@ from trio_chat import names
 from trio_chat.errors import ChatError
 from trio_chat.protocol.frames import (
     Away,
+    Blob,
+    ClaimPackages,
     Create,
+    Crl,
     Event,
+    GetBlob,
+    GetCrl,
+    GetInfo,
+    GetWelcome,
     History,
+    Info,
+    Invite,
     Join,
     Joined,
+    KeyPackages,
     Leave,
     List,
     ListRooms,
+    MlsWelcome,
     Nick,
     Ok,
+    Packages,
     Page,
     Person,
+    PublishPackages,
+    PutBlob,
     Rooms,
     SetTopic,
     Typing,
+    Uninvite,
     Users,
     Whois,
 )
 
-__all__ = ["Asking", "Request", "Requests", "Ticket"]
+__all__ = ["REPLIES", "Asking", "Reply", "Request", "Requests", "Ticket"]
 
 T = TypeVar("T")
 
 Asking = (
-    Join | Leave | Create | History | List | ListRooms | SetTopic | Typing | Away | Nick | Whois
+    Join
+    | Leave
+    | Create
+    | History
+    | List
+    | ListRooms
+    | SetTopic
+    | Typing
+    | Away
+    | Nick
+    | Whois
+    | Invite
+    | Uninvite
+    | PublishPackages
+    | ClaimPackages
+    | PutBlob
+    | GetBlob
+    | GetInfo
+    | GetWelcome
+    | GetCrl
 )
 """The commands that carry an `id` and get one reply with it."""
+
+Reply = (
+    Joined
+    | Ok
+    | Page
+    | Users
+    | Rooms
+    | Person
+    | KeyPackages
+    | Packages
+    | Blob
+    | Info
+    | MlsWelcome
+    | Crl
+)
+"""What answers them, when they are done."""
+
+REPLIES: tuple[type[Reply], ...] = Reply.__args__
 
 _REPLIES: dict[type, type] = {
     Join: Joined,
@@ -48,6 +100,12 @@ _REPLIES: dict[type, type] = {
     List: Users,
     ListRooms: Rooms,
     Whois: Person,
+    PublishPackages: KeyPackages,
+    ClaimPackages: Packages,
+    GetBlob: Blob,
+    GetInfo: Info,
+    GetWelcome: MlsWelcome,
+    GetCrl: Crl,
 }
 
 

@@ -38,8 +38,9 @@ __all__ = [
     "Welcomed",
 ]
 
-Kind = Literal["message", "proposal", "commit", "create"]
-"""What an entry is to the server: the last two end an epoch of the room."""
+Kind = Literal["message", "proposal", "commit", "create", "other"]
+"""What an entry is to the server: `commit` and `create` end an epoch of the room; what this
+version does not know is `other`, and only its place counts."""
 
 
 @attrs.frozen(kw_only=True)

@@ -85,6 +85,13 @@ class Follower:
         self._fed = False  # was anything taken since the cursor was set?
 
     @property
+    def settled(self) -> bool:
+        """Is this device in the group, or does it depend on others, or on us, to get in?"""
+        if self.door is Door.BEGIN:
+            return bool(self.place.people)  # once there is something to say
+        return self.caught_up and self.door in (Door.INSIDE, Door.OUT, Door.WAITING)
+
+    @property
     def caught_up(self) -> bool:
         """Is all dealt with that was said before the room was joined?"""
         return self._goal is None
@@ -156,6 +163,19 @@ class Follower:
             self._save(changes, now)
             self._drop(self._outbox.made_anew(changes) or (), changes, now)
         return taken
+
+    def skipped(self, seq: int, now: float) -> None:
+        """The log is no longer kept up to `seq`."""
+        assert self.cursor is not None
+        if seq <= self.cursor.seq:
+            return
+        with self._store.event() as changes:
+            self.cursor = Cursor(seq, self.cursor.log)
+            changes.set_cursor(self.place.name, self.cursor)
+            if self.membership.group is not None:
+                self._lose(changes, "what this device had not read is no longer kept", now)
+            if self._goal is not None:
+                self._arrive(changes, now)
 
     def _save(self, changes: Changes, now: float) -> None:
         group, epoch = self.membership.group, self.membership.epoch

@@ -204,6 +204,11 @@ class SealedStore:
         rows = self._rows("SELECT seq, log FROM cursor WHERE room = ?", room)
         return Cursor(*rows[0]) if rows else None
 
+    def cursors(self) -> dict[str, Cursor]:
+        """Return how far each room's log was followed."""
+        rows = self._rows("SELECT room, seq, log FROM cursor")
+        return {room: Cursor(seq, log) for room, seq, log in rows}
+
     def outbox(self, room: str) -> list[Outgoing]:
         """Return what is on its way to a room, oldest first."""
         rows = self._rows(
@@ -212,19 +217,29 @@ class SealedStore:
         )
         return [Outgoing(**dict(zip(OUTGOING, row, strict=True))) for row in rows]
 
-    def history(self, room: str, *, before: int | None = None, limit: int = 200) -> list[Entry]:
-        """Return the last entries of a room, oldest first.
+    def history(
+        self,
+        room: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 200,
+    ) -> list[Entry]:
+        """Return the last entries of a room, or the next ones after a place, oldest first.
 
         Args:
-            room: Of which room.
-            before: Only entries that came before the one with this `seq` in its newest log.
+            room: Of which room; of its newest log, if one of the next two is given.
+            before: Only entries with a smaller `seq`.
+            after: Only those with a larger one, and the first ones of them.
             limit: How many, at most.
         """
-        return self._entries(
-            "WHERE room = ?1 AND (?2 IS NULL OR id < (SELECT max(id) FROM history"
-            " WHERE room = ?1 AND seq = ?2)) ORDER BY id DESC LIMIT ?3",
-            *(room, before, limit),
-        )
+        place = " AND seq {} ?2 AND log = (SELECT log FROM cursor WHERE cursor.room = ?1)"
+        if after is not None:
+            condition = f"WHERE room = ?1{place.format('>')} ORDER BY id LIMIT ?3"
+            return self._entries(condition, room, after, limit)[::-1]
+        bound = place.format("<") if before is not None else " AND ?2 IS NULL"
+        condition = f"WHERE room = ?1{bound} ORDER BY id DESC LIMIT ?3"
+        return self._entries(condition, room, before, limit)
 
     def search(self, words: str, *, room: str | None = None, limit: int = 50) -> list[Entry]:
         """Return the last entries with all of these words, oldest first.
