@@ -31,7 +31,7 @@ RINGS: dict[str, tuple[str, ...]] = {
     "transport": (*BOTTOM, "tls", "transport"),
     "store": (*CORE, "store"),
     "server": ("!", *CORE, "tls", "transport", "store!", "pki!", "server"),
-    "client": ("!", *CORE, "tls", "transport", "client"),
+    "client": ("!", *CORE, "tls", "transport", "mls!", "e2ee", "client"),
     "pki": (*BOTTOM, "pki"),
     "ui": ("!", *BOTTOM, "protocol.frames", "protocol.lines", "client!", "ui"),
     "cli": ("!", *BOTTOM, "protocol.frames", "server!", "client!", "pki!", "ui", "cli"),
@@ -44,7 +44,9 @@ NOT_IN_THE_CORE = {
     *("trio", "asyncio", "time", "datetime", "os", "random", "secrets", "socket", "ssl"),
     *("threading", "subprocess", "pathlib", "io", "tempfile", "logging"),
 }
-PURE_E2EE = {f"e2ee.{name}" for name in ("device", "identity", "trust", "policy", "payload")}
+PURE_E2EE = {
+    f"e2ee.{name}" for name in ("device", "identity", "trust", "people", "policy", "payload")
+}
 PURE = ("mls", *(part for part in CORE if part != "files"), *PURE_E2EE)
 ALLOWED = {  # keys and nonces are made where they are used; certificates are read by date
     "mls": {"secrets"},

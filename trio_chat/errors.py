@@ -8,6 +8,7 @@
     │   ├── NotTrusted       what answers is not the server we want
     │   └── CertificateRefused   the server does not take our certificate
     ├── Disconnected         the connection is over and will not come back by itself
+    ├── Unsent               what was wanted in an encrypted room has not happened
     ├── ConfigError          a file or an option is wrong: ours or the user's fault
     └── StoreError           the database cannot be read or written
 
@@ -53,6 +54,7 @@ __all__ = [
     "TooMany",
     "UnknownType",
     "Unreachable",
+    "Unsent",
     "WrongCertificate",
     "WrongMode",
     "WrongProtocol",
@@ -111,6 +113,10 @@ class CertificateRefused(Unreachable):
 
 class Disconnected(ChatError):
     """The connection is over for good: closed by us, taken over, or the server ended it."""
+
+
+class Unsent(ChatError):
+    """It was not said, or not done, in an encrypted room; the text says why."""
 
 
 class ConfigError(ChatError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import ssl
 import subprocess
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,7 @@ from trio_chat.mls import (
     Received,
     X509Credential,
 )
+from trio_chat.names import check_name
 from trio_chat.pki import Authority, client_leaf
 
 OURS = CA.create()
@@ -266,11 +269,29 @@ SIGNS = (usage(digital_signature=True), True)
     [
         ({"extensions": lambda _: [SIGNS]}, "lacks its critical extension"),
         ({"extensions": lambda ours: [SIGNS, (ours, False)]}, "lacks its critical extension"),
-        ({"extensions": lambda ours: [(ours, True)]}, "what its key is for"),
-        ({"extensions": lambda ours: [(usage(key_agreement=True), True), (ours, True)]}, "not for"),
-        (
-            {"extensions": lambda ours: [SIGNS, (ours, True), (x509.OCSPNoCheck(), True)]},
-            "not understood",
+        ({"extensions": lambda ours: [(ours, True)]}, "its key is for"),
+        *(
+            (
+                {"extensions": lambda ours, wrong=wrong: [(usage(**wrong), True), (ours, True)]},
+                "its key is for",
+            )
+            for wrong in (
+                {"key_agreement": True},
+                {"digital_signature": True, "key_agreement": True},
+            )
+        ),
+        *(
+            (
+                {
+                    "extensions": lambda ours, critical=critical: [
+                        SIGNS,
+                        (ours, True),
+                        (x509.OCSPNoCheck(), critical),
+                    ]
+                },
+                "none of its own",
+            )
+            for critical in (True, False)
         ),
         (
             {
@@ -408,6 +429,23 @@ def test_a_weak_hash_in_a_signature_is_refused() -> None:
     refused(forge(Person(signed, ANNA.key, ANNA.issuers)), "no longer good")
 
 
+def test_a_weak_hash_in_a_devices_signature_is_refused() -> None:
+    builder = build(
+        device_subject(ANNA.certificate, "laptop", LAPTOP.id),
+        LAPTOP.certificate.public_key(),
+        ANNA.certificate.subject,
+        begin=NOW - DAY,
+        end=NOW + DAY,
+        extensions=[(each.value, each.critical) for each in LAPTOP.certificate.extensions],
+    )
+    for digest in (hashes.SHA224(), hashes.SHA256()):
+        made = credential(builder.sign(ANNA.key, digest), ANNA.certificate)
+        if isinstance(digest, hashes.SHA256):
+            assert JUDGE(made, LAPTOP.signature_key.public).user == "anna"
+        else:
+            refused(made, "no longer good")
+
+
 def test_a_user_key_of_small_order_is_refused() -> None:
     small = ed25519.Ed25519PublicKey.from_public_bytes(bytes([1]) + bytes(31))
     builder = build(name("anna"), small, OURS.certificate.subject)
@@ -415,6 +453,32 @@ def test_a_user_key_of_small_order_is_refused() -> None:
     with pytest.raises(CryptoError, match="small order"):
         check_strength(signed)
     refused(forge(Person(signed, ANNA.key, ANNA.issuers)), "malformed")
+
+
+def test_a_devices_name_is_judged_alike_by_all_versions_of_unicode() -> None:
+    """A letter of Unicode 8.0 is none to an older Python: whoever has that would be cut off."""
+    for called, fits in (("b\u00fcro", True), ("\u0436", True), ("\ua7b5", False)):
+        assert check_name(called) == called
+        made = forge(ANNA, subject=device_subject(ANNA.certificate, called, LAPTOP.id))
+        if fits:
+            assert JUDGE(made, LAPTOP.signature_key.public).device_name == called
+        else:
+            refused(made, "a name has")
+
+
+def test_a_certificate_that_is_large_is_refused() -> None:
+    """A user can put anything into a device's, and each member would keep it."""
+    padding = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(16 * 1024))
+    refused(forge(ANNA, extensions=lambda ours: [SIGNS, (ours, True), (padding, False)]), "large")
+
+
+def test_an_odd_certificate_gets_no_warning_onto_the_screen() -> None:
+    """The error that a warning is in these tests would be none that MLS expects."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        long = x509.NameAttribute(NameOID.COMMON_NAME, "x" * 65, _validate=False)
+        made = forge(ANNA, subject=x509.Name([long]))
+    refused(made, "a name has")
 
 
 # Who takes the place of whom
@@ -506,6 +570,21 @@ def test_members_who_are_revoked_or_long_expired_must_go() -> None:
     assert strangers.faults(members, now=NOW) == dict.fromkeys(members, Fault.UNKNOWN)
 
 
+def test_whoever_must_go_by_one_clock_may_go_by_all_clocks() -> None:
+    people = [OURS.person(each) for each in ("anna", "ben", "cleo")]
+    devices = [each.device(days=days) for each, days in zip(people, (30, 3, 30), strict=True)]
+    members = dict(enumerate(bundle_of(each).key_package.leaf_node for each in devices))
+    judge = Authenticator([OURS.certificate], [OURS.revoke(people[2].certificate.serial_number)])
+    late = devices[1].certificate.not_valid_after_utc + GRACE + timedelta(seconds=1)
+    must = judge.faults(members, now=late).keys()
+    assert must == {1, 2}
+    for slow in (timedelta(0), timedelta(minutes=5), timedelta(hours=23)):
+        assert judge.void(members, now=late - slow) == must
+    assert judge.void(members, now=late - 2 * DAY) == {2}  # and nobody is put out in their grace
+    assert judge.void(members, now=NOW) == {2}
+    assert JUDGE.void(members, now=NOW) == set()
+
+
 # Making
 
 
@@ -515,8 +594,9 @@ def test_what_cannot_be_issued_is_said() -> None:
     for at in (NOW + 301 * DAY, NOW - 101 * DAY):
         with pytest.raises(ConfigError, match="not valid now"):
             ANNA.device(now=at)
-    with pytest.raises(BadName):
-        ANNA.device("my laptop")
+    for called in ("my laptop", "\ua7b5"):
+        with pytest.raises(BadName):
+            ANNA.device(called)
 
 
 # Elsewhere
@@ -598,6 +678,38 @@ def test_hostile_chains_raise_the_one_error(data: st.DataObject) -> None:
     except ProtocolError:
         return
     pytest.fail(f"{found} has another key")
+
+
+EDDA = OURS.person("edda", "ed25519")
+EDDAS = EDDA.device()
+
+
+def signed_by_edda(content: bytes) -> X509Credential:
+    """A device certificate with any content, as its user can make it."""
+    assert isinstance(EDDA.key, ed25519.Ed25519PrivateKey)
+    whole = content + bytes.fromhex("300506032b6570 034100") + EDDA.key.sign(content)
+    return credential(b"\x30\x82" + len(whole).to_bytes(2) + whole, EDDA.certificate)
+
+
+@given(st.data())
+def test_whatever_users_sign_they_are_but_themselves(data: st.DataObject) -> None:
+    content = bytearray(EDDAS.certificate.tbs_certificate_bytes)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ProtocolError):
+        found = JUDGE(signed_by_edda(bytes(content)), EDDAS.signature_key.public)
+        assert (found.user, found.device_id) == ("edda", EDDAS.id)
+
+
+def test_a_serial_number_that_is_none_is_refused() -> None:
+    """The library reads it, with a warning that one day will be an error."""
+    made = forge(EDDA, serial=0x7A7A7A7A).certificates[0].cert_data
+    content = x509.load_der_x509_certificate(made).tbs_certificate_bytes
+    key = LAPTOP.signature_key.public
+    assert JUDGE(signed_by_edda(content), key).user == "edda"
+    for wrong in (b"\x02\x04\x80zzz", b"\x02\x04\xffzzz"):
+        refused(signed_by_edda(content.replace(b"\x02\x04zzzz", wrong)), "serial number")
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5))

@@ -15,6 +15,7 @@ from trio_chat.e2ee.payload import (
     TOPIC_SIZE,
     VERIFY_SIZE,
     Payload,
+    Succession,
     Text,
     Topic,
     Unknown,
@@ -31,6 +32,7 @@ payloads = st.one_of(
     st.builds(Text, texts, st.sampled_from(("action", "notice", None))),
     st.builds(Topic, texts),
     st.builds(Verify, st.binary(max_size=100)),
+    st.builds(Succession, *[st.binary(max_size=100)] * 3),
 )
 
 
@@ -71,6 +73,8 @@ def test_the_encoding_is_compact_and_does_not_change() -> None:
     action = b"\x92\xa4text\x82\xa4text\xa2hi\xa4form\xa6action"
     assert encode_payload(Text("hi", "action")) == action
     assert encode_payload(Topic("")) == b"\x92\xa5topic\x81\xa4text\xa0"
+    statement = b"\x92\xaasuccession\x83\xa3old\xc4\x011\xa3new\xc4\x012\xa9signature\xc4\x013"
+    assert encode_payload(Succession(b"1", b"2", b"3")) == statement
     assert encode_payload(Verify(b"\0")) == b"\x92\xa6verify\x81\xa4step\xc4\x01\0"
 
 
@@ -133,6 +137,10 @@ def test_what_a_later_version_adds_to_a_kind_is_passed_over() -> None:
         (Text("ä" * (TEXT_SIZE // 2)), ["text", {"text": "ä" * (TEXT_SIZE // 2) + "x"}]),
         (Topic("ä" * TOPIC_SIZE), ["topic", {"text": "ä" * TOPIC_SIZE + "x"}]),
         (Verify(bytes(VERIFY_SIZE)), ["verify", {"step": bytes(VERIFY_SIZE + 1)}]),
+        (
+            Succession(b"", bytes(4096), b""),
+            ["succession", {"old": b"", "new": bytes(4097), "signature": b""}],
+        ),
         (
             Unknown("more", pack(["more", {"x": bytes(MAX_SIZE - 14)}])),
             ["more", {"x": bytes(MAX_SIZE - 13)}],

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mls.clients import anybody, commit, follow, sent
-from trio_chat.e2ee.policy import CAPABILITIES, NotAllowed, RoomPolicy, Who, check, check_occupants
+from trio_chat.e2ee.policy import (
+    CAPABILITIES,
+    MAX_DEVICES,
+    NotAllowed,
+    RoomPolicy,
+    Who,
+    check,
+    check_occupants,
+)
 from trio_chat.mls import (
     SUITES,
     Add,
@@ -31,6 +39,9 @@ from trio_chat.mls import (
     Remove,
     Removed,
     RequiredCapabilities,
+    ResumptionPSK,
+    ResumptionPSKUsage,
+    Services,
     X509Credential,
     propose_to_join,
 )
@@ -51,6 +62,7 @@ class Someone:
     user: str
     device_id: bytes = b"1"
     admin: bool = False
+    user_key: bytes = b"one"
 
     @property
     def key(self) -> Key:
@@ -61,7 +73,9 @@ class Someone:
         return frozenset({"admin"} if self.admin else ())
 
     def bundle(self, capabilities: Capabilities = CAPABILITIES) -> KeyPackageBundle:
-        text = f"{self.user}/{self.device_id.decode()}/{'admin' * self.admin}"
+        text = (
+            f"{self.user}/{self.device_id.decode()}/{'admin' * self.admin}/{self.user_key.decode()}"
+        )
         credential = X509Credential((Certificate(text.encode()),))
         signature_key = SUITES[1].generate_signature_key()
         return KeyPackageBundle.create(credential, signature_key, capabilities=capabilities)
@@ -69,8 +83,10 @@ class Someone:
     @classmethod
     def of(cls, leaf: LeafNode) -> Someone:
         assert isinstance(leaf.credential, X509Credential)
-        user, device, admin = leaf.credential.certificates[0].cert_data.decode().split("/")
-        return cls(user, device.encode(), bool(admin))
+        user, device, admin, user_key = (
+            leaf.credential.certificates[0].cert_data.decode().split("/")
+        )
+        return cls(user, device.encode(), bool(admin), user_key.encode())
 
 
 ALICE, BOB, CAROL, MALLORY = map(Someone, ("alice", "bob", "carol", "mallory"))
@@ -231,6 +247,29 @@ def test_nobody_outside_proposes() -> None:
         judge(alice, alice.commit(cover=alice.pending))
 
 
+def test_nobody_leaves_others_behind_by_a_key_that_they_lack() -> None:
+    """Of those who could follow the commit, carol, who came later, is none."""
+    groups = room(OPEN, ALICE, BOB)
+    commit(groups, 0)
+    past = ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"room", groups[1].epoch - 1)
+    info = groups[0].group_info(external=True, ratchet_tree=True)
+    joined = Group.join_external(info, CAROL.bundle(), authenticate=anybody)
+    alice, bob = (follow(each, joined) for each in groups)
+    result = bob.commit(bob.use_psk(past))
+    follow(alice, result)
+    with pytest.raises(ProtocolError, match="not known here"):
+        joined.group.receive(sent(result.message))
+    with pytest.raises(NotAllowed, match="bob mixed in a key"):
+        judge(bob, result)
+    alice = attrs.evolve(alice, services=Services(authenticate=anybody, psks=lambda _: b"key"))
+    info = alice.group_info(external=True, ratchet_tree=True)
+    result = Group.join_external(
+        info, MALLORY.bundle(), use_psks=[b"x"], authenticate=anybody, psks=lambda _: b"key"
+    )
+    with pytest.raises(NotAllowed, match="mallory mixed in a key"):
+        judge(alice, attrs.evolve(result, group=follow(alice, result)))
+
+
 def test_nobody_ends_a_group() -> None:
     (alice,) = room(CLOSED, ALICE)
     with pytest.raises(NotAllowed, match="alice ended the group"):
@@ -273,6 +312,37 @@ def test_own_devices_join_by_themselves_and_come_back(policy: RoomPolicy) -> Non
     judge(alice, external(alice, BOB, replace=1))
 
 
+def test_people_the_policy_names_join_by_themselves() -> None:
+    """Of a private conversation, one makes the group, and the other may come first."""
+    (alice,) = room(PRIVATE, ALICE)
+    judge(alice, external(alice, Someone("Bob")))
+    with pytest.raises(NotAllowed, match="carol joined uninvited"):
+        judge(alice, external(alice, CAROL))
+    (bob,) = room(CLOSED, BOB)
+    judge(bob, external(bob, ALICE))
+    with pytest.raises(NotAllowed, match="root joined uninvited"):
+        judge(bob, external(bob, ROOT))  # an admin of the CA's is none of this room
+    usurped = attrs.evolve(CLOSED, admins=("carol",))
+    with pytest.raises(NotAllowed, match="bob changed the room's policy"):
+        judge_commit(bob, policy_proposal(usurped))
+
+
+@pytest.mark.parametrize("policy", [CLOSED, PRIVATE, OPEN])
+def test_a_certificate_alone_opens_no_closed_room(policy: RoomPolicy) -> None:
+    """A CA can make another bob, but not his key; he needs somebody to add his new machine."""
+    alice, bob = room(policy, ALICE, BOB)
+    for who in (Someone("bob", b"2", user_key=b"other"), Someone("bob", b"1", user_key=b"other")):
+        if who.device_id != BOB.device_id:
+            judge_commit(bob, add(who))
+            if policy.open:
+                judge(alice, external(alice, who))
+            else:
+                with pytest.raises(NotAllowed, match="bob joined with another key"):
+                    judge(alice, external(alice, who))
+        with pytest.raises(NotAllowed, match="bob removed bob by joining"):
+            judge(alice, external(alice, who, replace=1))
+
+
 @pytest.mark.parametrize("policy", [CLOSED, LOOSE, OPEN])
 @pytest.mark.parametrize("admin", [True, False])
 def test_nobody_removes_somebody_else_by_joining(policy: RoomPolicy, admin: bool) -> None:
@@ -294,6 +364,19 @@ def test_no_device_has_two_leaves() -> None:
         judge(alice, external(alice, BOB))
     with pytest.raises(NotAllowed, match="carol added a device of bob"):
         check_occupants({0: BOB, 1: ALICE, 2: BOB}, "carol")
+
+
+@pytest.mark.parametrize("policy", [CLOSED, OPEN])
+def test_nobody_fills_a_room_with_devices_of_their_own(policy: RoomPolicy) -> None:
+    devices = [Someone("bob", bytes([n])) for n in range(MAX_DEVICES)]
+    bob = room(policy, *devices[:-1], ALICE)[0]
+    judge_commit(bob, add(devices[-1]))
+    with pytest.raises(NotAllowed, match="bob added one of more than 32 devices"):
+        judge_commit(bob, add(devices[-1]), add(Someone("BOB", b"more")))
+    judge_commit(bob, add(devices[-1]), Remove(1), add(Someone("bob", b"more")))
+    bob = bob.commit(add(devices[-1])).group
+    with pytest.raises(NotAllowed, match="Bob added one of more than 32 devices"):
+        judge(bob, external(bob, Someone("Bob", b"more")))
 
 
 # Changing the policy

@@ -1,28 +1,30 @@
-"""Safety numbers, pins, successions, and the comparison of seven emoji."""
+"""Safety numbers, successions, and the comparison of seven emoji."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import contextlib
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.e2ee.makers import CA, KEYS, key_of
 from trio_chat.e2ee.identity import Authenticator, Device
 from trio_chat.e2ee.trust import (
     EMOJI,
     Person,
-    Pin,
     Sas,
+    SasCancel,
     SasCommit,
     SasMessage,
     SasNonce,
     SasReveal,
     SasState,
-    Sight,
     Succession,
+    decode_step,
+    encode_step,
     epoch_words,
-    judge_key,
     safety_number,
 )
 from trio_chat.errors import ProtocolError
@@ -80,71 +82,31 @@ def test_a_safety_number_is_stable_over_devices_renewal_and_spelling() -> None:
     assert safety_number(one, BEN) == safety_number(other, BEN)
 
 
-# Pins
-
-
-def test_a_first_sight_is_pinned() -> None:
-    found = judge_key(None, ANNA)
-    assert (found.sight, found.may_send) == (Sight.FIRST, True)
-    assert found.pin == Pin("anna", ANNA.fingerprint)  # type: ignore[arg-type]  # a key as it is
-
-
-@pytest.mark.parametrize("verified", [False, True])
-def test_the_same_key_stays_as_it_was(verified: bool) -> None:
-    pin = Pin.of(ANNA, verified=verified)
-    found = judge_key(pin, ANNA)
-    assert (found.sight, found.pin, found.may_send) == (Sight.SAME, pin, True)
-
-
-def test_a_changed_key_warns_and_stops_sending_to_who_was_verified() -> None:
-    new = person("anna", "p384")
-    for verified in (False, True):
-        pin = Pin.of(ANNA, verified=verified)
-        found = judge_key(pin, new)
-        assert (found.sight, found.pin) == (Sight.CHANGED, pin)
-        assert found.may_send is not verified
-    accepted = judge_key(Pin.of(new), new)
-    assert (accepted.sight, accepted.may_send, accepted.pin.verified) == (Sight.SAME, True, False)
-
-
-def test_a_pin_is_not_compared_with_somebody_else() -> None:
-    with pytest.raises(ValueError, match="somebody else"):
-        judge_key(Pin.of(ANNA), BEN)
+# Successions
 
 
 @pytest.mark.parametrize("kind", KEYS)
-@pytest.mark.parametrize("verified", [False, True])
-def test_a_successor_is_carried_over_as_it_was(kind: str, verified: bool) -> None:
-    old, new = person("anna", kind), person("anna", "p256", "a new one")
+def test_a_key_of_any_kind_gives_its_word(kind: str) -> None:
+    new = person("anna", "p256", "a new one")
     statement = Succession.sign(key_of(kind, "anna"), new)
-    found = judge_key(Pin.of(old, verified=verified), new, [statement])
-    assert (found.sight, found.pin) == (Sight.SUCCEEDED, Pin.of(new, verified=verified))
+    assert statement.old == person("anna", kind).key
+    assert statement.new == new.key
+    assert statement.holds(new.user)
 
 
-def test_successions_form_a_chain_in_any_order() -> None:
-    kinds = ["p256", "rsa", "p384", "ed25519"]
-    steps = [
-        Succession.sign(key_of(old, "anna"), person("anna", new)) for old, new in pairwise(kinds)
-    ]
-    last = person("anna", kinds[-1])
-    assert judge_key(Pin.of(ANNA), last, reversed(steps)).sight is Sight.SUCCEEDED
-    assert judge_key(Pin.of(ANNA), last, [steps[0], steps[2]]).sight is Sight.CHANGED
-
-
-def test_a_succession_that_does_not_hold_changes_nothing() -> None:
+def test_a_succession_that_does_not_hold() -> None:
     new = person("anna", "p384")
     good = Succession.sign(key_of("p256", "anna"), new)
     eves = Succession.sign(key_of("p256", "eve"), new)
     for statement in (
-        eves,
         Succession(good.old, good.new, eves.signature),
         Succession(good.old, EVE.key, good.signature),
+        Succession(EVE.key, good.new, good.signature),
         Succession(good.old, good.new, b""),
         Succession.sign(key_of("p256", "anna"), Person("ben", new.key)),
+        Succession(b"no key", new.key, b""),
     ):
-        found = judge_key(Pin.of(ANNA, verified=True), new, [statement])
-        assert found.sight is Sight.CHANGED
-    assert not Succession(b"no key", new.key, b"").holds(new.user)
+        assert not statement.holds(new.user)
 
 
 # Seven emoji
@@ -183,11 +145,11 @@ def pair() -> tuple[Sas, Sas]:
 
 
 def deliver(message: SasMessage | None, *ends: Sas) -> None:
-    """Let the ends answer each other, whoever comes first."""
+    """Let the ends answer each other, whoever comes first, over the wire."""
     for end in ends * 2:
         if message is None:
             break
-        message = end.receive(message)
+        message = end.receive(decode_step(encode_step(message)))
     assert message is None
 
 
@@ -246,38 +208,137 @@ def test_a_nonce_that_was_not_committed_to_fails_for_good() -> None:
     assert isinstance(anna.receive(ben.begin()), SasNonce)
     for nonce in (bytes(32), b""):
         with pytest.raises(ProtocolError, match="failed"):
-            anna.receive(SasReveal(nonce))
+            anna.receive(SasReveal(ben.id, nonce))
     assert (anna.state, anna.symbols) == (SasState.FAILED, ())
+
+
+ID = b"8 bytes!"
 
 
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (SasState.IDLE, SasNonce(bytes(32))),
-        (SasState.IDLE, SasReveal(bytes(32))),
-        (SasState.COMMITTED, SasReveal(bytes(32))),
-        (SasState.COMMITTED, SasNonce(b"short")),
-        (SasState.ANSWERED, SasNonce(bytes(32))),
+        (SasState.FAILED, SasCancel(ID)),
+        (SasState.IDLE, SasCancel(ID)),
+        (SasState.IDLE, SasNonce(ID, bytes(32))),
+        (SasState.IDLE, SasReveal(ID, bytes(32))),
+        (SasState.COMMITTED, SasReveal(ID, bytes(32))),
+        (SasState.COMMITTED, SasNonce(ID, b"short")),
+        (SasState.ANSWERED, SasNonce(ID, bytes(32))),
         (SasState.ANSWERED, SasCommit(bytes(32))),
         (SasState.SHOWN, SasCommit(bytes(32))),
-        (SasState.SHOWN, SasReveal(bytes(32))),
+        (SasState.SHOWN, SasReveal(ID, bytes(32))),
         (SasState.FAILED, SasCommit(bytes(32))),
     ],
 )
 def test_what_comes_out_of_turn_fails(state: SasState, message: SasMessage) -> None:
     anna, _ = pair()
-    anna.state = state
+    anna.id, anna.state = ID, state
     with pytest.raises(ProtocolError, match="failed"):
         anna.receive(message)
     assert (anna.state, anna.symbols) == (SasState.FAILED, ())
 
 
-def test_a_comparison_begins_once_and_with_somebody_else() -> None:
+def test_what_is_said_of_another_comparison_is_passed_over() -> None:
+    """The answer to one that was given up must not spoil the next one."""
+    anna, ben = pair()
+    late = ben.receive(anna.begin())
+    assert late is not None
+    assert ben.receive(anna.cancel()) is None
+    assert [anna.state, ben.state] == [SasState.CANCELLED] * 2
+    again, other = pair()
+    first = again.begin()
+    assert again.receive(late) is None
+    assert again.receive(SasCancel(late.id)) is None
+    deliver(first, other, again)
+    assert again.symbols == other.symbols != ()
+
+
+def test_either_side_ends_a_comparison_at_any_time() -> None:
+    for steps in range(4):
+        anna, ben = pair()
+        message: SasMessage | None = anna.begin()
+        for end in (ben, anna, ben)[:steps]:
+            assert message is not None
+            message = end.receive(message)
+        if steps:
+            assert anna.receive(ben.cancel()) is None
+        else:
+            assert ben.receive(anna.cancel()) is None
+            assert ben.state is SasState.IDLE  # it had not heard of it
+        assert (anna.state, anna.symbols, ben.symbols) == (SasState.CANCELLED, (), ())
+        if message is not None and steps:
+            assert ben.receive(message) is None  # it was on its way
+    with pytest.raises(ValueError, match="not begun"):
+        pair()[0].cancel()
+
+
+def test_two_machines_of_one_person_are_compared() -> None:
+    one, other = ANNA, person("anna", "p384")
+    here, there = comparison(GROUPS[0], one, other), comparison(GROUPS[1], other, one)
+    from_here, from_there = here.begin(), there.begin()
+    answers = [here.receive(from_there), there.receive(from_here)]
+    assert answers.count(None) == 1
+    waiting, answered = (here, there) if answers[0] is None else (there, here)
+    deliver(answers[0] or answers[1], waiting, answered)
+    assert here.symbols == there.symbols != ()
+
+
+steps = st.one_of(
+    st.builds(SasCommit, st.binary(min_size=32, max_size=32)),
+    *(
+        st.builds(kind, st.binary(min_size=8, max_size=8), st.binary(min_size=32, max_size=32))
+        for kind in (SasNonce, SasReveal)
+    ),
+    st.builds(SasCancel, st.binary(min_size=8, max_size=8)),
+)
+
+
+@given(steps)
+def test_a_step_comes_back_as_it_was(step: SasMessage) -> None:
+    data = encode_step(step)
+    assert decode_step(data) == step
+    for wrong in (b"", data[:-1], data + b"\0", b"\0" + data[1:], b"\5" + data[1:]):
+        with pytest.raises(ProtocolError, match="malformed"):
+            decode_step(wrong)
+
+
+@given(steps, st.data())
+def test_whatever_the_bytes_there_is_one_step_or_an_error(
+    step: SasMessage, data: st.DataObject
+) -> None:
+    found = bytearray(encode_step(step))
+    at = data.draw(st.integers(0, len(found) - 1))
+    found[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    with contextlib.suppress(ProtocolError):
+        assert encode_step(decode_step(bytes(found))) == found
+
+
+@given(st.data())
+def test_a_step_that_was_changed_shows_no_equal_emoji(data: st.DataObject) -> None:
+    """Whoever changes one on its way: the comparison fails, hangs, or shows different ones."""
+    anna, ben = pair()
+    message: SasMessage | None = anna.begin()
+    which = data.draw(st.integers(0, 2))
+    for turn, end in enumerate((ben, anna, ben)):
+        if message is None:
+            break
+        step = bytearray(encode_step(message))
+        if turn == which:
+            step[data.draw(st.integers(0, len(step) - 1))] ^= data.draw(st.integers(1, 255))
+        try:
+            message = end.receive(decode_step(bytes(step)))
+        except ProtocolError:
+            break
+    assert not anna.symbols or anna.symbols != ben.symbols
+
+
+def test_a_comparison_begins_once_and_with_another_key() -> None:
     anna, _ = pair()
     anna.begin()
     with pytest.raises(ValueError, match="has begun"):
         anna.begin()
-    with pytest.raises(ValueError, match="themselves"):
+    with pytest.raises(ValueError, match="itself"):
         comparison(GROUPS[0], ANNA, ANNA)
 
 

@@ -13,6 +13,12 @@ from trio_chat.client.events import Gap as Gap
 from trio_chat.client.events import Offline as Offline
 from trio_chat.client.events import RoomClosed as RoomClosed
 from trio_chat.client.events import RoomReset as RoomReset
+from trio_chat.client.news import Excluded as Excluded
+from trio_chat.client.news import KeyChanged as KeyChanged
+from trio_chat.client.news import MembersChanged as MembersChanged
+from trio_chat.client.news import News as News
+from trio_chat.client.news import Readable as Readable
+from trio_chat.client.news import Unreadable as Unreadable
 from trio_chat.client.remembered import Remembered as Remembered
 from trio_chat.client.remembered import recall as recall
 from trio_chat.client.room import Room as Room
@@ -23,12 +29,18 @@ __all__ = [
     "ClientEvent",
     "Connected",
     "Enrolment",
+    "Excluded",
     "Gap",
+    "KeyChanged",
+    "MembersChanged",
+    "News",
     "Offline",
+    "Readable",
     "Remembered",
     "Room",
     "RoomClosed",
     "RoomReset",
+    "Unreadable",
     "connect",
     "enrol",
     "recall",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import trio
@@ -17,17 +17,19 @@ from trio_chat import names
 from trio_chat.address import Address
 from trio_chat.client.backoff import Backoff
 from trio_chat.client.connection import Connection, Ending, Incoming, check_line
+from trio_chat.client.encryption import Encryption, Opener
 from trio_chat.client.events import ClientEvent, Offline
 from trio_chat.client.inbox import Inbox
 from trio_chat.client.requests import Asking, Ticket
 from trio_chat.client.room import Room
 from trio_chat.client.session import Session
 from trio_chat.client.state import RoomState
-from trio_chat.errors import ChatError, Disconnected, Refused, Unreachable
+from trio_chat.errors import ChatError, ConfigError, Disconnected, Refused, Unreachable
 from trio_chat.protocol.fields import Mode
 from trio_chat.protocol.frames import (
     Away,
     Chat,
+    Command,
     Create,
     Event,
     Join,
@@ -71,6 +73,7 @@ class Client:
         again: Callable[[], Awaitable[Connection]] | None,
         backoff: Backoff,
         event_limit: int = EVENT_LIMIT,
+        opener: Opener | None = None,
     ) -> None:
         self.address = address
         self._session = session
@@ -82,6 +85,10 @@ class Client:
         self._scope = trio.CancelScope()
         self._stopped = trio.Event()
         self._end: Callable[[], ChatError] | None = None
+        self._encryption: Encryption | None = None
+        if opener is not None:
+            encryption = self._encryption = session.sealer = Encryption(self, opener)
+            self._inbox.held = lambda: encryption.waiting
         self._begin(connection)
 
     def __repr__(self) -> str:
@@ -159,9 +166,27 @@ class Client:
         while True:  # nothing is awaited between being let in and returning
             self._check_open()
             state = self._session.rooms.get(names.key(room))
-            if state is not None:
+            if state is None:
+                await self._wait(self._session.join(room, after))
+            elif not state.encrypted or await self._settled(state):
                 return self._face(state)
-            await self._wait(self._session.join(room, after))
+
+    async def _settled(self, state: RoomState) -> bool:
+        """Wait until it is known whether we can read an encrypted room; are we still in it?"""
+        encryption = self._encryption
+        if encryption is not None:
+            with self._inbox:
+                await encryption.opened.wait()
+                room = encryption.room(state.key)
+                if room is not None:
+                    await room.settled.wait()
+        self._check_open()
+        if encryption is None or encryption.problem is not None:
+            await self._leave(state)
+            raise (encryption and encryption.problem) or ConfigError(
+                f"{state.name} is encrypted, and this client has no store to keep keys in"
+            )
+        return self._session.rooms.get(state.key) is state
 
     async def create(self, room: str, *, mode: Mode = "encrypted") -> None:
         """Make a room: an encrypted one for oneself and whom one invites, or a plain one for all.
@@ -262,6 +287,8 @@ class Client:
         self._stop(_closed)
         self._inbox.end(None)
         self._scope.cancel()
+        if self._encryption is not None:
+            self._encryption.scope.cancel()
         with trio.CancelScope(shield=True):  # bounded: a goodbye takes a second at most
             await self._stopped.wait()
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -327,6 +354,15 @@ class Client:
             frames, session.outgoing = session.outgoing, []
             for frame in frames:
                 self._connection.write(frame)
+
+    def _write(self, frame: Command) -> None:
+        self._connection.write(frame)
+
+    def _tell(self, events: Sequence[ClientEvent]) -> None:
+        self._inbox.put(events)
+
+    def _relieve(self) -> None:
+        self._inbox.relieve()
 
     def _stop(self, error: Callable[[], ChatError]) -> None:
         """End for good, once: everything that waits raises `error`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,10 @@ from trio_chat.client.client import Client
 from trio_chat.client.connection import open_connection
 from trio_chat.client.devices import AUTO, claim_device
 from trio_chat.client.dialling import Credentials, Dialled, dial, own_certificate
+from trio_chat.client.encryption import Opener
 from trio_chat.client.renewal import PATIENCE, keep_renewed, renew_if_due
 from trio_chat.client.session import Session
+from trio_chat.client.vault import open_vault
 from trio_chat.errors import ConfigError
 from trio_chat.identity import key_fingerprint
 
@@ -40,6 +43,7 @@ async def connect(
     reconnect: bool = True,
     cursors: Mapping[str, int] | None = None,
     log: str | None = None,
+    data: Path | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to a server; the client lives as long as the block.
 
@@ -61,6 +65,8 @@ async def connect(
             are read on from there when they are joined.
         log: The `Client.log` that these numbers count in. If the server has another history
             by now, `RoomReset` says so.
+        data: Where the keys of encrypted rooms and what was said there are kept, in a store of
+            this device; the data folder of this system by default.
 
     Raises:
         ConfigError: a file is missing or wrong, or `address` is none.
@@ -88,6 +94,9 @@ async def connect(
             program=program,
             reconnect=reconnect,
             beside=partial(keep_renewed, credentials=credentials),
+            opener=lambda wire: open_vault(
+                credentials, where, wire, device=device, now=time.time(), folder=data
+            ),
         ) as client:
             with trio.move_on_after(PATIENCE):
                 await renew_if_due(client, credentials)
@@ -106,6 +115,7 @@ async def run_client(
     backoff: Backoff | None = None,
     event_limit: int = 1000,
     beside: Callable[[Client], Awaitable[None]] | None = None,
+    opener: Opener | None = None,
 ) -> AsyncIterator[Client]:
     """Run a client whose streams come from `dialler`: what `connect` does without files.
 
@@ -120,6 +130,7 @@ async def run_client(
         again if reconnect else None,
         backoff or Backoff(),
         event_limit,
+        opener,
     )
     raised: BaseException | None = None
     try:
@@ -127,6 +138,8 @@ async def run_client(
             nursery.start_soon(client._supervise)
             if beside is not None:
                 nursery.start_soon(beside, client)
+            if client._encryption is not None:
+                nursery.start_soon(client._encryption.run)
             try:
                 yield client
             except BaseException as error:  # kept out of the nursery's group, raised below

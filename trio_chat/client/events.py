@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import attrs
 
+from trio_chat.client.news import (
+    Excluded,
+    KeyChanged,
+    MembersChanged,
+    News,
+    Readable,
+    Unreadable,
+)
 from trio_chat.protocol.frames import (
     AwayChanged,
     Closing,
     Count,
     Entered,
+    Invited,
     Left,
     Message,
     NickChanged,
@@ -77,6 +86,7 @@ ClientEvent = (
     | AwayChanged
     | NickChanged
     | TypingNow
+    | Invited
     | Relayed
     | Server
     | Closing
@@ -85,4 +95,10 @@ ClientEvent = (
     | Gap
     | RoomReset
     | RoomClosed
+    | Readable
+    | Unreadable
+    | MembersChanged
+    | Excluded
+    | KeyChanged
+    | News
 )

@@ -25,10 +25,12 @@ class Inbox:
 
     Attributes:
         limit: How many events may wait before the receiver pauses.
+        held: Returns how many more wait elsewhere that will become events.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.held: Callable[[], int] = int
         self._events: deque[ClientEvent] = deque()
         self._answers = 0
         self._takers = trio.lowlevel.ParkingLot()
@@ -60,8 +62,7 @@ class Inbox:
                 raise StopAsyncIteration
             await self._takers.park()
         event = self._events.popleft()
-        if len(self._events) < self.limit:
-            self._paused.unpark_all()
+        self.relieve()
         await trio.lowlevel.cancel_shielded_checkpoint()
         return event
 
@@ -73,7 +74,12 @@ class Inbox:
     @property
     def full(self) -> bool:
         """Would `wait_for_room` wait?"""
-        return len(self._events) >= self.limit and not self._answers
+        return len(self._events) + self.held() >= self.limit and not self._answers
+
+    def relieve(self) -> None:
+        """Less waits than before: the receiver may go on."""
+        if len(self._events) + self.held() < self.limit:
+            self._paused.unpark_all()
 
     def __enter__(self) -> None:
         """While in here, a task waits for an answer: the receiver may not pause."""

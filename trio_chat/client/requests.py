@@ -14,28 +14,43 @@ from trio_chat import names
 from trio_chat.errors import ChatError
 from trio_chat.protocol.frames import (
     Away,
+    Blob,
+    ClaimPackages,
     Create,
+    Crl,
     Enrolled,
     Event,
+    GetBlob,
+    GetCrl,
+    GetInfo,
+    GetWelcome,
     History,
+    Info,
+    Invite,
     Join,
     Joined,
+    KeyPackages,
     Leave,
     List,
     ListRooms,
+    MlsWelcome,
     Nick,
     Ok,
+    Packages,
     Page,
     Person,
+    PublishPackages,
+    PutBlob,
     Renew,
     Rooms,
     SetTopic,
     Typing,
+    Uninvite,
     Users,
     Whois,
 )
 
-__all__ = ["Asking", "Request", "Requests", "Ticket"]
+__all__ = ["REPLIES", "Asking", "Reply", "Request", "Requests", "Ticket"]
 
 T = TypeVar("T")
 
@@ -52,8 +67,36 @@ Asking = (
     | Nick
     | Whois
     | Renew
+    | Invite
+    | Uninvite
+    | PublishPackages
+    | ClaimPackages
+    | PutBlob
+    | GetBlob
+    | GetInfo
+    | GetWelcome
+    | GetCrl
 )
 """The commands that carry an `id` and get one reply with it."""
+
+Reply = (
+    Joined
+    | Ok
+    | Page
+    | Users
+    | Rooms
+    | Person
+    | KeyPackages
+    | Packages
+    | Blob
+    | Info
+    | MlsWelcome
+    | Crl
+    | Enrolled
+)
+"""What answers them, when they are done."""
+
+REPLIES: tuple[type[Reply], ...] = Reply.__args__
 
 _REPLIES: dict[type, type] = {
     Join: Joined,
@@ -62,6 +105,12 @@ _REPLIES: dict[type, type] = {
     ListRooms: Rooms,
     Whois: Person,
     Renew: Enrolled,
+    PublishPackages: KeyPackages,
+    ClaimPackages: Packages,
+    GetBlob: Blob,
+    GetInfo: Info,
+    GetWelcome: MlsWelcome,
+    GetCrl: Crl,
 }
 
 

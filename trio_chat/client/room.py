@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 from trio_chat import names
 from trio_chat.client.connection import check_line
+from trio_chat.client.news import Unreadable
+from trio_chat.client.sealed import SealedRoom
 from trio_chat.client.state import RoomState
+from trio_chat.e2ee.payload import Payload, Text, encode_payload
+from trio_chat.e2ee.payload import Topic as TopicPayload
 from trio_chat.errors import NotMember, ProtocolError, TextTooLong, Unreachable
 from trio_chat.protocol.codec import decode_event_object
 from trio_chat.protocol.fields import Form
@@ -49,6 +53,11 @@ class Room:
     def name(self) -> str:
         """As the server spells it."""
         return self._state.name
+
+    @property
+    def _sealed(self) -> SealedRoom | None:
+        encryption = self.client._encryption
+        return None if encryption is None else encryption.room(self._state.key)
 
     @property
     def topic(self) -> str:
@@ -102,12 +111,24 @@ class Room:
         limit = self.client._connection.welcome.text_size
         if len(text.encode()) > limit:
             raise TextTooLong(f"the text is longer than {limit} bytes; split it")
+        if self._sealed is not None:
+            said = await self._say(Text(text, form))
+            assert isinstance(said, Message)
+            return said
         return await self.client._wait(self.client._session.send(self._state, text, form))
+
+    async def _say(self, payload: Payload) -> Message | Topic:
+        assert self._sealed is not None
+        try:
+            encode_payload(payload)
+        except ValueError as error:
+            raise TextTooLong(f"{error}; split it") from None
+        return await self.client._wait(self._sealed.say(payload))
 
     async def history(
         self, *, before: int | None = None, after: int | None = None, limit: int = 100
-    ) -> list[Message | Topic]:
-        """Return up to `limit` entries, oldest first.
+    ) -> list[Message | Topic | Unreadable]:
+        """Return up to `limit` entries, oldest first; of an encrypted room, from our own disk.
 
         Args:
             before: The entries just before this sequence number; the newest if left out.
@@ -121,7 +142,11 @@ class Room:
         self._check()
         if before is not None and after is not None:
             raise ValueError("either before or after")
-        found: list[Message | Topic] = []
+        if self._sealed is not None and self.client._encryption is not None:
+            return await self.client._encryption.history(
+                self._state, before=before, after=after, limit=limit
+            )
+        found: list[Message | Topic | Unreadable] = []
         wanted = limit
         while wanted > 0:
             asked = History(self.name, before=before, after=after, limit=min(wanted, _PAGE))
@@ -151,6 +176,9 @@ class Room:
             Refused: the server says no.
         """
         self._check()
+        if self._sealed is not None:
+            await self._say(TopicPayload(text))
+            return
         await self.client._ask(SetTopic(self.name, text), repeat=False)
 
     async def typing(self) -> None:

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import attrs
 
 from trio_chat import errors, names
 from trio_chat.client.events import ClientEvent, Connected
 from trio_chat.client.refusals import refusal
-from trio_chat.client.requests import Asking, Request, Requests, Ticket
+from trio_chat.client.requests import REPLIES, Asking, Reply, Request, Requests, Ticket
+from trio_chat.client.sealer import Sealer
 from trio_chat.client.state import RoomState, UnknownEntry
-from trio_chat.errors import ChatError, ProtocolError, StoreUnavailable, Unreachable
+from trio_chat.errors import (
+    ChatError,
+    NotMember,
+    NotTrusted,
+    ProtocolError,
+    StoreUnavailable,
+    Unreachable,
+)
 from trio_chat.names import Key
 from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
@@ -27,11 +36,12 @@ from trio_chat.protocol.frames import (
     Closing,
     Command,
     Count,
+    CrlChanged,
     Direct,
-    Enrolled,
     Entered,
     Error,
     Event,
+    Invited,
     Join,
     Joined,
     Leave,
@@ -40,10 +50,8 @@ from trio_chat.protocol.frames import (
     Message,
     Nick,
     NickChanged,
-    Ok,
-    Page,
-    Person,
     Relayed,
+    Removed,
     Rooms,
     Server,
     Topic,
@@ -73,6 +81,7 @@ class Session:
         outgoing: Frames to be written, oldest first; the owner takes them out.
         events: What the program shall learn, oldest first; the owner takes them out.
         away, nick: What was said of oneself; said again on each connection.
+        sealer: Takes what concerns encrypted rooms, if anything does.
     """
 
     def __init__(self, cursors: Mapping[str, int] | None = None, log: str | None = None) -> None:
@@ -83,6 +92,8 @@ class Session:
         self.events: list[ClientEvent] = []
         self.away: str | None = None
         self.nick: str | None = None
+        self.sealer: Sealer | None = None
+        self._wanted: dict[Key, int | None] = {}  # encrypted rooms: where the program reads on
         self._requests = Requests()
         self._chats: deque[Ticket[str]] = deque()
         self._start = {names.key(room): Cursor(seq, log) for room, seq in (cursors or {}).items()}
@@ -108,6 +119,8 @@ class Session:
             self._ask_for_itself(Nick(self.nick))
         self.outgoing.extend(repeated)
         self._ask_for_itself(ListRooms())
+        if self.sealer is not None:
+            self.sealer.connected()
 
     def lost(self) -> None:
         """The connection is gone; another may come."""
@@ -118,6 +131,8 @@ class Session:
             self._chats.popleft().fail(_lost())
         for state in self.rooms.values():
             state.outbox.lost()
+        if self.sealer is not None:
+            self.sealer.lost()
 
     def ended(self, error: Callable[[], ChatError]) -> None:
         """No connection will come any more: nobody waits for nothing."""
@@ -127,6 +142,8 @@ class Session:
         self.lost()
         for state in self.rooms.values():
             state.outbox.fail(error)
+        if self.sealer is not None:
+            self.sealer.ended(error)
 
     # --- what the program asks ---------------------------------------------------------
 
@@ -154,7 +171,14 @@ class Session:
             return found
         if after is None and key in self._start:
             after = self._start[key].seq
-        return self.ask(Join(room, after=after), repeat=True)
+        return self.ask(Join(room, after=self._from(key, after)), repeat=True)
+
+    def _from(self, key: Key, after: int | None) -> int | None:
+        """Return where to have a room's log from: of an encrypted one, from where it was left."""
+        self._wanted[key] = after
+        log = self.welcome.log if self.welcome is not None else ""
+        known = self.sealer.cursor(key, log) if self.sealer is not None else None
+        return after if known is None else known
 
     def leave(self, state: RoomState) -> Request | None:
         """Leave a room; without a connection one has left it already."""
@@ -197,9 +221,17 @@ class Session:
             case Message() | Topic() | UnknownEntry():
                 state = self._live(frame.room)
                 if state is not None and state.entry(frame, self._device):
-                    if not isinstance(frame, UnknownEntry):
+                    if state.encrypted:
+                        if self.sealer is not None:
+                            self.sealer.entry(frame)
+                    elif not isinstance(frame, UnknownEntry):
                         self.events.append(frame)
                     self._flush(state)
+            case CrlChanged():
+                if self.sealer is not None:
+                    self.sealer.list_changed()
+            case Removed():
+                self._removed(frame)
             case Entered() | Left() | Count() | AwayChanged() | NickChanged() | TypingNow():
                 state = self._live(frame.room)
                 if state is not None:
@@ -210,7 +242,7 @@ class Session:
                     self._chats.popleft().resolve(frame.text)
                 else:
                     self.events.append(frame)
-            case Relayed() | Closing():
+            case Relayed() | Closing() | Invited():
                 self.events.append(frame)
             case Direct():
                 self._direct(frame)
@@ -218,14 +250,14 @@ class Session:
                 self._error(frame)
             case Users() if frame.id is None:
                 self._roster(frame)
-            case Joined() | Ok() | Page() | Users() | Rooms() | Person() | Enrolled():
+            case _ if isinstance(frame, REPLIES):
                 self._reply(frame)
             case Welcome():
                 raise ProtocolError("the server said `welcome` twice")
             case _:
                 pass  # ping and pong are the connection's
 
-    def _reply(self, frame: Joined | Ok | Page | Users | Rooms | Person | Enrolled) -> None:
+    def _reply(self, frame: Reply) -> None:
         request = self._requests.answered(frame.id)
         if request is None:
             return
@@ -249,6 +281,10 @@ class Session:
         if not (request.waiters or request.internal):
             self._ask_for_itself(Leave(frame.room))  # whoever wanted it has given up
             return
+        if frame.mode != "encrypted" and self.sealer is not None and self.sealer.knows(key):
+            self._ask_for_itself(Leave(frame.room))
+            request.fail(_not_plain(frame.room))
+            return
         asked = request.frame
         after = asked.after if isinstance(asked, Join) else None
         state = self.rooms.get(key)
@@ -258,6 +294,8 @@ class Session:
             state = RoomState(frame.room, log or frame.log)
             self.rooms[key] = state
         self.events.extend(state.joined(frame, after, self._placeholder(frame.room)))
+        if state.encrypted and self.sealer is not None:
+            self.sealer.joined(state, frame, self._wanted.pop(key, None))
         self._flush(state)
 
     def _error(self, frame: Error) -> None:
@@ -269,7 +307,10 @@ class Session:
                 self._not_let_in(request.frame.room, error)
         elif frame.room is not None and frame.n is not None:
             state = self._live(frame.room)
-            if state is not None:
+            if state is not None and state.encrypted:
+                if self.sealer is not None:
+                    self.sealer.refused(frame.room, frame.n, error)
+            elif state is not None:
                 state.outbox.refused(frame.n, error)
                 self._flush(state)
         elif self._chats and frame.id is None:
@@ -282,6 +323,13 @@ class Session:
         if state is not None:
             self._forget(state)
             self.events.append(state.close(error))
+
+    def _removed(self, frame: Removed) -> None:
+        """Somebody has put us out of a closed room."""
+        state = self.rooms.get(names.key(frame.room))
+        if state is not None:
+            self._forget(state)
+            self.events.append(state.close(NotMember(f"{frame.sender} has put you out of it")))
 
     def _roster(self, frame: Users) -> None:
         """Take the fresh roster that comes after having been behind."""
@@ -326,7 +374,7 @@ class Session:
     def _join_by_itself(self, room: str, after: int) -> None:
         key = names.key(room)
         if key not in self.rooms and self._joining(key) is None:
-            self._ask_for_itself(Join(room, after=after))
+            self._ask_for_itself(Join(room, after=self._from(key, after)))
 
     # --- small things ------------------------------------------------------------------
 
@@ -349,6 +397,8 @@ class Session:
         """Be in a room no longer; a two-person room may call again, and is read on then."""
         self.rooms.pop(state.key, None)
         state.closed = True
+        if self.sealer is not None:
+            self.sealer.forget(state.key, partial(_left, state.name))
         if names.is_direct(state.name):
             self._start[state.key] = Cursor(state.cursor, state.log)
 
@@ -358,6 +408,17 @@ class Session:
 
     def _flush(self, state: RoomState) -> None:
         self.outgoing.extend(state.outbox.flush())
+
+
+def _left(room: str) -> ChatError:
+    return NotMember(f"{room} was left", room=room)
+
+
+def _not_plain(room: str) -> ChatError:
+    return NotTrusted(
+        f"the server says that {room} is plain, and it has been encrypted; it was not entered",
+        hint="ask whoever runs the server; nothing was sent",
+    )
 
 
 def _answered_amiss() -> ChatError:

@@ -65,6 +65,11 @@ class RoomState:
         self._new = True
         self._taken: tuple[int, int, Message] | None = None
 
+    @property
+    def encrypted(self) -> bool:
+        """Is what is said here for its members alone?"""
+        return self.mode == "encrypted"
+
     def joined(self, frame: Joined, after: int | None, placeholder: Message) -> list[ClientEvent]:
         """Take the answer to `join {after}`; its entries and then live ones follow.
 
@@ -104,6 +109,8 @@ class RoomState:
             raise ProtocolError("the server left out an entry of a room's log")
         self.cursor = frame.seq
         self.seq = max(self.seq, frame.seq)
+        if self.encrypted:
+            return True
         if isinstance(frame, Topic):
             self.topic = frame.text
         elif isinstance(frame, Message) and frame.device == device:

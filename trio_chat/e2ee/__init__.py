@@ -2,9 +2,14 @@
 
     device       device certificates: what one says, and their making
     identity     who a leaf of a group is: the judging of its chain
-    trust        safety numbers, pins, short authentication strings
+    trust        safety numbers, short authentication strings
+    people       whose keys are known, and which were verified
     policy       who may do what in a room
     payload      what is inside an encrypted message
+    store        what a client must not lose, in an encrypted file
+    changes      what one event writes there
+    key          the key of that file
 
-All are pure: no I/O, no clock. The server knows nothing of this, and so far no client does either.
+Those before the store are pure: no I/O, no clock. The server knows nothing of this, and so far
+no client does either.
 """

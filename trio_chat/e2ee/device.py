@@ -18,6 +18,7 @@ May know X.509 and what MLS exports, but no clock, no files, no network.
 from __future__ import annotations
 
 import secrets
+import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NewType
@@ -31,7 +32,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from trio_chat import names
-from trio_chat.errors import ConfigError
+from trio_chat.errors import BadName, ConfigError
 from trio_chat.identity import key_fingerprint
 from trio_chat.mls import (
     SUITES,
@@ -46,10 +47,12 @@ __all__ = [
     "DEVICE_EXTENSION",
     "LIFETIME",
     "MALFORMED",
+    "SIGNS_ONLY",
     "SKEW",
     "Device",
     "DeviceId",
     "UserKey",
+    "check_device_name",
     "check_strength",
     "decode_extension",
     "device_subject",
@@ -78,7 +81,7 @@ _CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})  # RFC 8446, sectio
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512, type(None))  # None: Ed25519
 # A SEQUENCE of two OCTET STRINGs, of 16 and 32 bytes.
 _HEAD, _MIDDLE = bytes.fromhex("30340410"), bytes.fromhex("0420")
-_SIGNS_ONLY = x509.KeyUsage(
+SIGNS_ONLY = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
     key_encipherment=False,
@@ -127,9 +130,9 @@ def issue_device(
 
     Raises:
         ConfigError: The user's certificate is not valid now, another key's, or of no use.
-        BadName: The name breaks the rule.
+        BadName: The name breaks the rule of `check_device_name`.
     """
-    name = names.check_name(name)
+    name = check_device_name(name)
     try:
         check_strength(user)
         if key.public_key() != user.public_key():
@@ -150,7 +153,7 @@ def issue_device(
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(end.replace(microsecond=0))
-        .add_extension(_SIGNS_ONLY, critical=True)
+        .add_extension(SIGNS_ONLY, critical=True)
         .add_extension(encode_extension(device_id, key_fingerprint(authority)), critical=True)
     )
     certificate = sign_certificate(builder, key)
@@ -164,6 +167,18 @@ def issue_device(
         ),
         signature_key=signature_key,
     )
+
+
+def check_device_name(name: str) -> str:
+    """Return a device's name in NFC, or raise `BadName`.
+
+    It is the user's to choose, and all members have to judge it alike, whatever Unicode their
+    Python knows. So all of it must be in a version that each Python has beside its own.
+    """
+    name = names.check_name(name)
+    if any(unicodedata.ucd_3_2_0.category(each) == "Cn" for each in name):
+        raise BadName(names.RULE)
+    return name
 
 
 def device_subject(user: x509.Certificate, name: str, device_id: DeviceId) -> x509.Name:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -36,10 +37,12 @@ from trio_chat.e2ee.device import (
     DEVICE_EXTENSION,
     LIFETIME,
     MALFORMED,
+    SIGNS_ONLY,
     SKEW,
     Device,
     DeviceId,
     UserKey,
+    check_device_name,
     check_strength,
     decode_extension,
     device_subject,
@@ -65,6 +68,7 @@ GRACE = timedelta(days=7)  # in which an expired device is not yet taken out of 
 CredentialValue: TypeAlias = BasicCredential | X509Credential
 
 _INTERMEDIATES = 2
+_LARGEST = 16 * 1024  # bytes of a certificate: a user can put into a device's whatever they like
 
 
 @attrs.frozen(kw_only=True)
@@ -167,6 +171,19 @@ class Authenticator:
 
     def faults(self, members: Mapping[int, LeafNode], *, now: datetime) -> dict[int, Fault]:
         """Return who of a group's `members()` must go before anything more is encrypted."""
+        return self._faults(members, now, GRACE)
+
+    def void(self, members: Mapping[int, LeafNode], *, now: datetime) -> set[int]:
+        """Return who may go, as `policy.check` wants to know about others' commits.
+
+        These are more than `faults` of the same time: who takes somebody out waits for the end
+        of the grace, who looks on a day less. So clocks that differ come to no two judgements.
+        """
+        return set(self._faults(members, now, GRACE - timedelta(days=1)))
+
+    def _faults(
+        self, members: Mapping[int, LeafNode], now: datetime, tolerance: timedelta
+    ) -> dict[int, Fault]:
         known: dict[x509.Certificate, frozenset[int]] = {}
         found = {}
         for index, leaf in members.items():
@@ -175,7 +192,7 @@ class Authenticator:
             except ProtocolError:  # of an authority that we no longer know
                 found[index] = Fault.UNKNOWN
                 continue
-            fault = self._fault(chain, now, GRACE, known)
+            fault = self._fault(chain, now, tolerance, known)
             if fault is not None:
                 found[index] = fault
         return found
@@ -228,8 +245,12 @@ def _read(authorities: Sequence[x509.Certificate], credential: CredentialValue) 
     encoded = [each.cert_data for each in credential.certificates]
     if not 2 <= len(encoded) <= 2 + _INTERMEDIATES:
         raise ProtocolError("a chain is a device, a user and at most two intermediates")
+    if max(map(len, encoded)) > _LARGEST:
+        raise ProtocolError("a certificate is too large")
     try:
-        return _walk(authorities, *map(x509.load_der_x509_certificate, encoded))
+        with warnings.catch_warnings():  # about oddities, which would get onto the screen
+            warnings.simplefilter("ignore")
+            return _walk(authorities, *map(x509.load_der_x509_certificate, encoded))
     except ChatError as error:
         raise ProtocolError(str(error)) from None
     except MALFORMED:
@@ -254,6 +275,7 @@ def _walk(
     _check_signs(user)
     person = client_identity(user)
     device.verify_directly_issued_by(user)
+    check_strength(device)
     whole = (device, user, *intermediates, authority)
     info = user.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     identity = DeviceIdentity(
@@ -284,18 +306,27 @@ def _authority(
 
 
 def _device_extension(device: x509.Certificate) -> tuple[DeviceId, str]:
-    """Return the device id and the fingerprint of the authority that the device is for."""
-    _check_extensions(device, {DEVICE_EXTENSION, ExtensionOID.KEY_USAGE})
-    for extension in device.extensions:
-        if isinstance(extension.value, x509.UnrecognizedExtension) and extension.critical:
-            return decode_extension(extension.value)
-    raise ProtocolError("a device certificate lacks its critical extension")
+    """Return the device id and the fingerprint of the authority that the device is for.
+
+    There is nothing else in it than what `issue_device` puts there: this is where a user could
+    put what two versions of the library read in two ways, and so part the members of a room.
+    """
+    if device.serial_number <= 0:
+        raise ProtocolError("a device certificate's serial number is malformed")
+    found = {each.oid: each for each in device.extensions}
+    if found.keys() - {DEVICE_EXTENSION, ExtensionOID.KEY_USAGE}:
+        raise ProtocolError("a device certificate has an extension that is none of its own")
+    own = found.get(DEVICE_EXTENSION)
+    if own is None or not own.critical:
+        raise ProtocolError("a device certificate lacks its critical extension")
+    assert isinstance(own.value, x509.UnrecognizedExtension)
+    return decode_extension(own.value)
 
 
 def _device_name(device: x509.Certificate, user: x509.Certificate, device_id: DeviceId) -> str:
     """Return the name that a device's subject adds to its user's, beside the id."""
     common = device.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    name = names.check_name(str(common[-1].value)) if common else ""
+    name = check_device_name(str(common[-1].value)) if common else ""
     if not name or device.subject != device_subject(user, name, device_id):
         raise ProtocolError("a device's subject is not its user's with a name and the device id")
     return name
@@ -308,9 +339,8 @@ def _device_key(device: x509.Certificate, user: x509.Certificate) -> bytes:
         raise ProtocolError("a device certificate is for more than 30 days")
     if begin < user.not_valid_before_utc or end > user.not_valid_after_utc:
         raise ProtocolError("a device certificate is not within the time of its user's")
-    if x509.KeyUsage not in _values(device):
-        raise ProtocolError("a device certificate does not say what its key is for")
-    _check_signs(device)
+    if _values(device).get(x509.KeyUsage) != SIGNS_ONLY:
+        raise ProtocolError("a device certificate does not say that its key is for signatures")
     key = device.public_key()
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise ProtocolError("a device's key must be Ed25519")

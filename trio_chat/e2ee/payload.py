@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import attrs
 import msgspec
 
+from trio_chat.e2ee.trust import Succession
 from trio_chat.mls import DecodeError
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "TEXT_SIZE",
     "TOPIC_SIZE",
     "Payload",
+    "Succession",
     "Text",
     "Topic",
     "Unknown",
@@ -64,7 +66,7 @@ class Topic:
 
 @attrs.frozen
 class Verify:
-    """A step of comparing short strings; what is in it, `trust` knows."""
+    """A step of comparing short strings, as `trust.encode_step` makes it."""
 
     step: Annotated[bytes, msgspec.Meta(max_length=VERIFY_SIZE)] = attrs.field(repr=False)
 
@@ -82,9 +84,15 @@ class Unknown:
     data: bytes = attrs.field(repr=False)
 
 
-Payload: TypeAlias = Text | Topic | Verify | Unknown
+_Known: TypeAlias = Text | Topic | Verify | Succession
+Payload: TypeAlias = _Known | Unknown
 
-_KINDS: dict[str, type[Text | Topic | Verify]] = {"text": Text, "topic": Topic, "verify": Verify}
+_KINDS: dict[str, type[_Known]] = {
+    "text": Text,
+    "topic": Topic,
+    "verify": Verify,
+    "succession": Succession,
+}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 _Kind = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z-]{0,31}\\Z")]
@@ -137,6 +145,6 @@ def decode_payload(data: bytes) -> Payload:
     return payload
 
 
-def _fields(payload: Text | Topic | Verify) -> dict[str, Any]:
+def _fields(payload: _Known) -> dict[str, Any]:
     """Return the fields that say something, in order."""
     return attrs.asdict(payload, filter=lambda _field, value: value is not None)

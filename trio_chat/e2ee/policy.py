@@ -10,16 +10,26 @@ Who a leaf is, the caller knows; who may what:
                        own devices   people the policy names   others
     add                always        always                    as `add` says
     remove             always        as `remove` says          as `remove` says
-    join by oneself    always        in open rooms             in open rooms
+    join by oneself    by their key  the first of them         in open rooms
     change the policy  admins, unless nobody may be added
 
+Who joins a closed room by themselves and is there already has to have the key of a certificate
+that is there: or else the CA, which can make another of that name, could let itself in. A new
+machine with a certificate of its own is added by a member, be it its owner's other machine.
+
 A proposal is its proposer's deed, whoever commits it: so one can ask to be taken out. Leaves
-whose certificate is revoked or over may be taken out by everybody.
+whose certificate is revoked or over may be taken out by everybody; that is the one judgement
+which a clock and a list take part in, so who looks on is to be more lenient than who acts
+(`Authenticator.void`), and to get the newest list before saying no.
+
+Nobody mixes in a pre-shared key: those who came later lack those of past epochs, and would be
+out without having been removed.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal, NoReturn, Protocol
 
@@ -36,7 +46,6 @@ from trio_chat.mls import (
     GroupContextExtensions,
     Member,
     MLSError,
-    PreSharedKey,
     Remove,
     RequiredCapabilities,
     Update,
@@ -46,6 +55,7 @@ from trio_chat.names import Key
 __all__ = [
     "CAPABILITIES",
     "EXTENSION_TYPE",
+    "MAX_DEVICES",
     "NotAllowed",
     "Occupant",
     "RoomPolicy",
@@ -56,6 +66,9 @@ __all__ = [
 
 EXTENSION_TYPE = 0xF0C1
 """Of the policy in a group context; from the range for private use (RFC 9420, 17.3)."""
+
+MAX_DEVICES = 32
+"""Of one user in one room."""
 
 _X509 = 2
 _VERSION = 1
@@ -92,6 +105,10 @@ class Occupant(Protocol):
     @property
     def device_id(self) -> bytes:
         """Which of the user's devices."""
+
+    @property
+    def user_key(self) -> bytes:
+        """The key of the user's certificate."""
 
     @property
     def roles(self) -> frozenset[str]:
@@ -221,38 +238,49 @@ def check(
         NotAllowed: Somebody does what they may not do.
         DecodeError: A policy that it brings is malformed.
     """
+    committer = (after if change.external else before)[change.committer].user
+    if change.psks:
+        _refuse(committer, "mixed in a key that not all have")
     if change.external:
         _check_external(policy, change, before, after[change.committer])
     else:
         _check_proposals(policy, change, before, after, void)
-    check_occupants(after, (after if change.external else before)[change.committer].user)
+    check_occupants(after, committer)
 
 
 def check_occupants(occupants: Mapping[int, Occupant], whose: str) -> None:
-    """Check that no device has two leaves.
+    """Check that no device has two leaves, and nobody more devices than one could have.
+
+    Users make their devices themselves, as many as they like, and a tree has to fit into a blob.
 
     Args:
         occupants: Who the leaves are.
         whose: The user who made the group so.
 
     Raises:
-        NotAllowed: One has.
+        NotAllowed: It is not so.
     """
-    seen: set[tuple[str, bytes]] = set()
+    devices: defaultdict[Key, set[bytes]] = defaultdict(set)
     for one in occupants.values():
-        if (one.key, one.device_id) in seen:
+        found = devices[one.key]
+        if one.device_id in found:
             _refuse(whose, f"added a device of {one.user} that is there already")
-        seen.add((one.key, one.device_id))
+        found.add(one.device_id)
+        if len(found) > MAX_DEVICES:
+            _refuse(whose, f"added one of more than {MAX_DEVICES} devices of {one.user}")
 
 
 def _check_external(
     policy: RoomPolicy, change: Change, before: Mapping[int, Occupant], joiner: Occupant
 ) -> None:
+    own_keys = {one.user_key for one in before.values() if one.key == joiner.key}
     for index in change.removed:
-        if before[index].key != joiner.key:
+        if before[index].key != joiner.key or before[index].user_key != joiner.user_key:
             _refuse(joiner.user, f"removed {before[index].user} by joining")
-    if not policy.open and all(one.key != joiner.key for one in before.values()):
+    if not (policy.open or own_keys or joiner.key in policy.admins):
         _refuse(joiner.user, "joined uninvited")
+    if not policy.open and own_keys and joiner.user_key not in own_keys:
+        _refuse(joiner.user, "joined with another key")
 
 
 def _check_proposals(
@@ -280,7 +308,7 @@ def _check_proposals(
                     _refuse(actor.user, f"removed {who.user}")
             case GroupContextExtensions(extensions=extensions):
                 _check_new_policy(policy, RoomPolicy.of(extensions), actor)
-            case Update() | PreSharedKey():
+            case Update():
                 pass
             case _:
                 _refuse(actor.user, "ended the group")

@@ -1,11 +1,10 @@
-"""Is it really her? Safety numbers, pins, and the comparison of seven emoji.
+"""Is it really her? Safety numbers, and the comparison of seven emoji.
 
 A certificate says who somebody is, as the CA sees it. What is here lets people find out by
 themselves, so that not even a CA that lies together with the server deceives them twice:
 
     safety_number   60 digits that are equal on both screens if both see the same two keys
-    Pin             the key that a person was first seen with, and whether it was verified
-    Succession      an old key's word for a new one
+    Succession      a known key's word for another one of the same person
     Sas             seven emoji to compare while both are there
     epoch_words     eight words to compare in a room: equal ones mean an equal view
 
@@ -17,10 +16,11 @@ from __future__ import annotations
 import enum
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable
-from typing import Self, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Self, TypeAlias
 
 import attrs
+import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -37,19 +37,18 @@ from trio_chat.errors import ProtocolError
 
 __all__ = [
     "EMOJI",
-    "Decision",
     "Person",
-    "Pin",
     "Sas",
+    "SasCancel",
     "SasCommit",
     "SasMessage",
     "SasNonce",
     "SasReveal",
     "SasState",
-    "Sight",
     "Succession",
+    "decode_step",
+    "encode_step",
     "epoch_words",
-    "judge_key",
     "safety_number",
 ]
 
@@ -100,86 +99,28 @@ def _half(person: Person) -> str:
     return " ".join(f"{int.from_bytes(part) % 100_000:05}" for part in parts)
 
 
-# Pins
-
-
-class Sight(enum.Enum):
-    """What a person's key is to us."""
-
-    FIRST = "first"  # nothing was pinned: it is now
-    SAME = "same"
-    SUCCEEDED = "succeeded"  # another one, for which the pinned one gives its word
-    CHANGED = "changed"
-
-
-@attrs.frozen
-class Pin:
-    """The key that we know a person by."""
-
-    user: names.Key
-    fingerprint: str
-    verified: bool = False  # compared by the people themselves
-
-    @classmethod
-    def of(cls, person: Person, *, verified: bool = False) -> Self:
-        """Pin this key: at first sight, once a change was accepted, or after a comparison."""
-        return cls(person.user, person.fingerprint, verified)
-
-
-@attrs.frozen
-class Decision:
-    """What to do about a person's key.
-
-    Attributes:
-        sight: What was found.
-        pin: What to keep; after a change the old one, until the user accepts the new key.
-    """
-
-    sight: Sight
-    pin: Pin
-
-    @property
-    def may_send(self) -> bool:
-        """Is sending allowed? Not to somebody who was verified and now has another key."""
-        return self.sight is not Sight.CHANGED or not self.pin.verified
-
-
-def judge_key(pin: Pin | None, person: Person, statements: Iterable[Succession] = ()) -> Decision:
-    """Compare a person's key with the pinned one.
-
-    Args:
-        pin: What was kept of the last decision about them.
-        person: As they appear now.
-        statements: By which an old key may hand over to the new one, in any order; leave out
-            those by keys that were revoked.
-    """
-    if pin is None:
-        return Decision(Sight.FIRST, Pin.of(person))
-    if pin.user != person.user:
-        raise ValueError("the pin is somebody else's")
-    if pin.fingerprint == person.fingerprint:
-        return Decision(Sight.SAME, pin)
-    reached, waiting = {pin.fingerprint}, list(statements)
-    while usable := [each for each in waiting if _fingerprint(each.old) in reached]:
-        waiting = [each for each in waiting if each not in usable]
-        reached |= {_fingerprint(each.new) for each in usable if each.holds(person.user)}
-    if person.fingerprint in reached:
-        return Decision(Sight.SUCCEEDED, Pin.of(person, verified=pin.verified))
-    return Decision(Sight.CHANGED, pin)
-
+# Successions
 
 # What a user's key signs here begins like nothing else that it signs: not like a certificate
 # (0x30), nor like a handshake of TLS 1.3 (64 spaces).
 _SUCCESSION = b"trio-chat succession\x00"
+# An RSA key of 16384 bits and its signatures, and none are larger, are within this.
+_Short = Annotated[bytes, msgspec.Meta(max_length=4096)]
 
 
 @attrs.frozen
 class Succession:
-    """The old key's word that the new one is the same person's; both in DER."""
+    """A key's word that another one is the same person's, instead of it or beside it.
 
-    old: bytes = attrs.field(repr=False)
-    new: bytes = attrs.field(repr=False)
-    signature: bytes = attrs.field(repr=False)
+    Attributes:
+        old: The key that is known, in DER.
+        new: The other one.
+        signature: By the known one.
+    """
+
+    old: _Short = attrs.field(repr=False)
+    new: _Short = attrs.field(repr=False)
+    signature: _Short = attrs.field(repr=False)
 
     @classmethod
     def sign(cls, old: UserKey, successor: Person) -> Self:
@@ -242,6 +183,7 @@ _SYMBOLS = 7
 _WORDS = 8
 _LABEL = b"trio-chat sas"
 _NONCE = 32  # bytes
+_ID = 8
 
 Export: TypeAlias = Callable[[bytes, bytes, int], bytes]  # as `Group.export`
 
@@ -265,11 +207,17 @@ class SasCommit:
 
     hash: bytes
 
+    @property
+    def id(self) -> bytes:
+        """What the other messages of the same comparison bear."""
+        return self.hash[:_ID]
+
 
 @attrs.frozen
 class SasNonce:
     """The answer: a nonce, chosen before that of the other side is known."""
 
+    id: bytes
     nonce: bytes
 
 
@@ -277,10 +225,50 @@ class SasNonce:
 class SasReveal:
     """From who began: the nonce that was hashed."""
 
+    id: bytes
     nonce: bytes
 
 
-SasMessage: TypeAlias = SasCommit | SasNonce | SasReveal
+@attrs.frozen
+class SasCancel:
+    """From either: no more of this, be it that the emoji differ."""
+
+    id: bytes
+
+
+SasMessage: TypeAlias = SasCommit | SasNonce | SasReveal | SasCancel
+
+
+def encode_step(message: SasMessage) -> bytes:
+    """Return a message as it travels: its kind, its comparison, and what it brings."""
+    match message:
+        case SasCommit(hash=value):
+            return b"\x01" + value
+        case SasNonce(id=which, nonce=value):
+            return b"\x02" + which + value
+        case SasReveal(id=which, nonce=value):
+            return b"\x03" + which + value
+        case SasCancel(id=which):
+            return b"\x04" + which
+
+
+def decode_step(data: bytes) -> SasMessage:
+    """Return the message of `encode_step`.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    rest = data[1:]
+    match data[:1], len(rest):
+        case b"\x01", 32:
+            return SasCommit(rest)
+        case b"\x02", 40:
+            return SasNonce(rest[:_ID], rest[_ID:])
+        case b"\x03", 40:
+            return SasReveal(rest[:_ID], rest[_ID:])
+        case b"\x04", 8:
+            return SasCancel(rest)
+    raise ProtocolError("a step of a comparison is malformed")
 
 
 class SasState(enum.Enum):
@@ -290,12 +278,13 @@ class SasState(enum.Enum):
     COMMITTED = "committed"  # we began, and wait for the other's nonce
     ANSWERED = "answered"  # they began, and we wait for theirs
     SHOWN = "shown"  # the people compare
+    CANCELLED = "cancelled"  # by either side
     FAILED = "failed"  # the other side broke the rules
 
 
 @attrs.define(kw_only=True)
 class Sas:
-    """One comparison with one person, in one epoch of the group that both are in.
+    """One comparison of two keys, in one epoch of the group that both are in.
 
         Alice                     Bob
         SasCommit(H(a))   ->
@@ -309,6 +298,8 @@ class Sas:
 
     `begin` or a `receive` of the other's `SasCommit` starts it; what these return is to be
     sent in the same epoch. If that ends before `symbols` are there, begin again with a new one.
+    What is said of other comparisons is passed over; but whose device a message is from, the
+    caller looks at: `peer` has to be the key that its certificate shows.
     """
 
     me: Person
@@ -318,40 +309,56 @@ class Sas:
     export: Export = attrs.field(repr=False)
     state: SasState = attrs.field(default=SasState.IDLE, init=False)
     symbols: tuple[tuple[str, str], ...] = attrs.field(default=(), init=False, repr=False)
+    id: bytes = attrs.field(default=b"", init=False)
     _nonce: bytes = attrs.field(init=False, repr=False)
     _hash: bytes = attrs.field(default=b"", init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        if self.me.user == self.peer.user:
-            raise ValueError("nobody compares with themselves")
+        if self.me == self.peer:
+            raise ValueError("a key is not compared with itself")
         self._nonce = secrets.token_bytes(_NONCE)
 
     def begin(self) -> SasCommit:
         """Return the first message."""
         if self.state is not SasState.IDLE:
             raise ValueError("the comparison has begun")
-        self.state = SasState.COMMITTED
-        return SasCommit(_committed(self._nonce))
+        commit = SasCommit(_committed(self._nonce))
+        self.id, self.state = commit.id, SasState.COMMITTED
+        return commit
+
+    def cancel(self) -> SasCancel:
+        """End it; return what to tell the other side."""
+        if self.state is SasState.IDLE:
+            raise ValueError("the comparison has not begun")
+        self.state, self.symbols = SasState.CANCELLED, ()
+        return SasCancel(self.id)
 
     def receive(self, message: SasMessage) -> SasMessage | None:
         """Take the other's message; return what to answer, if anything.
 
-        If both begin at once, the one whose name sorts first goes on, and the other answers.
+        If both begin at once, the one whose name and key sort first goes on, and the other
+        answers.
 
         Raises:
             ProtocolError: The message does not fit; the comparison has failed for good.
         """
+        others = not isinstance(message, SasCommit) and message.id != self.id
+        if others or self.state is SasState.CANCELLED:
+            return None
         match self.state, message:
-            case SasState.COMMITTED, SasCommit() if self.me.user < self.peer.user:
+            case ((SasState.COMMITTED | SasState.ANSWERED | SasState.SHOWN), SasCancel()):
+                self.cancel()
+                return None
+            case SasState.COMMITTED, SasCommit() if self._goes_first:
                 return None
             case ((SasState.IDLE | SasState.COMMITTED), SasCommit(hash=committed)):
-                self._hash, self.state = committed, SasState.ANSWERED
+                self._hash, self.id, self.state = committed, message.id, SasState.ANSWERED
                 # A nonce that we have committed to is not given away before its time is over.
                 self._nonce = secrets.token_bytes(_NONCE)
-                return SasNonce(self._nonce)
+                return SasNonce(self.id, self._nonce)
             case SasState.COMMITTED, SasNonce(nonce=nonce) if len(nonce) == _NONCE:
                 self._show(self.me, self.peer, self._nonce, nonce)
-                return SasReveal(self._nonce)
+                return SasReveal(self.id, self._nonce)
             case SasState.ANSWERED, SasReveal(nonce=nonce) if (
                 len(nonce) == _NONCE and _committed(nonce) == self._hash
             ):
@@ -359,6 +366,10 @@ class Sas:
                 return None
         self.state, self.symbols = SasState.FAILED, ()
         raise ProtocolError("the comparison has failed: the other side did not keep to its rules")
+
+    @property
+    def _goes_first(self) -> bool:
+        return (self.me.user, self.me.key) < (self.peer.user, self.peer.key)
 
     def _show(self, first: Person, second: Person, committed: bytes, answer: bytes) -> None:
         """Compute what both show; who began comes first."""

@@ -34,7 +34,7 @@ nothing else, and leaves the group as it was.
 from __future__ import annotations
 
 from trio_chat.mls.bundle import KeyPackageBundle
-from trio_chat.mls.commits import CommitResult
+from trio_chat.mls.commits import CommitResult, LeafChanges
 from trio_chat.mls.epoch import Services
 from trio_chat.mls.errors import (
     CryptoError,
@@ -58,6 +58,7 @@ from trio_chat.mls.messages import (
     NewMemberProposal,
     PreSharedKey,
     PrivateMessage,
+    ProposalRef,
     PublicMessage,
     ReInit,
     Remove,
@@ -108,6 +109,7 @@ __all__ = [
     "KeyPackage",
     "KeyPackageBundle",
     "KeyPackageSource",
+    "LeafChanges",
     "LeafNode",
     "MLSError",
     "Member",
@@ -115,6 +117,7 @@ __all__ = [
     "NewMemberProposal",
     "PreSharedKey",
     "PrivateMessage",
+    "ProposalRef",
     "Proposed",
     "ProtocolError",
     "PublicMessage",

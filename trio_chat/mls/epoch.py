@@ -82,6 +82,7 @@ class Epoch:
         resumption_psks: Of this epoch and those before, by epoch.
         services: What the application does.
         change: What began the epoch; None for who joins, creates or restores.
+        inviter: The leaf of who has let us in, if we have just joined by a Welcome.
         reinit: How the group is to begin anew; if set, this was its last epoch.
         pending: Valid proposals that no commit has covered yet, in the order they came.
         updates: The private keys of our own Updates among them, by public encryption key.
@@ -97,6 +98,7 @@ class Epoch:
     resumption_psks: Mapping[int, bytes]
     services: Services
     change: Change | None = None
+    inviter: int | None = None
     reinit: ReInit | None = None
     pending: dict[ProposalRef, Proposed] = attrs.field(factory=dict)
     updates: dict[bytes, tuple[bytes, SignatureKey]] = attrs.field(factory=dict)
@@ -188,6 +190,7 @@ class Epoch:
         services: Services,
         past_psks: Mapping[int, bytes] | None = None,
         change: Change | None = None,
+        inviter: int | None = None,
     ) -> Self:
         """Return a new epoch out of what the key schedule gives."""
         number = turn.context.epoch
@@ -204,6 +207,7 @@ class Epoch:
             resumption_psks={at: psk for at, psk in psks.items() if at > number - PAST_EPOCHS},
             services=services,
             change=change,
+            inviter=inviter,
             reinit=change.reinit if change else None,
         )
 

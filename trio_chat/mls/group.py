@@ -135,7 +135,7 @@ class Group(Epoch):
         bundle: KeyPackageBundle,
         *,
         ratchet_tree: bytes | None = None,
-        replace: int | None = None,
+        replace: joining.Replace = None,
         use_psks: Iterable[bytes] = (),
         authenticated_data: bytes = b"",
         **services: Unpack[ServiceArguments],
@@ -146,7 +146,8 @@ class Group(Epoch):
             info: The group's current GroupInfo.
             bundle: Who we are; its key package is not used up.
             ratchet_tree: The tree, if the GroupInfo does not bring it.
-            replace: A leaf of our own that is to go, after its state was lost.
+            replace: A leaf of our own that is to go, after its state was lost; or what returns
+                it, or None, when it is given the leaves of the tree, checked, by index.
             use_psks: The ids of external pre-shared keys to mix in.
             authenticated_data: To travel with the commit, in clear.
             services: At least `authenticate`; see `epoch.Services`.

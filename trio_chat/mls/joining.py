@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 from trio_chat.mls import treemath
 from trio_chat.mls.bundle import KeyPackageBundle
@@ -54,6 +54,9 @@ from trio_chat.mls.tree import RatchetTree
 from trio_chat.mls.treekem import derive_keys
 
 E = TypeVar("E", bound=Epoch)
+
+Replace: TypeAlias = int | Callable[[Mapping[int, LeafNode]], int | None] | None
+"""A leaf that an external commit takes out, or how to find it."""
 
 
 # Section 11: group creation.
@@ -240,6 +243,7 @@ def join(
         keys=keys,
         signature_key=bundle.signature_key,
         services=services,
+        inviter=info.signer,
     )
 
 
@@ -253,13 +257,15 @@ def external_commit(
     ratchet_tree: bytes | None,
     services: Services,
     *,
-    replace: int | None,
+    replace: Replace,
     psks: Sequence[PreSharedKey],
     authenticated_data: bytes,
 ) -> tuple[E, Built]:
     """Make the commit by which we join a group; return the epoch that it begins."""
     suite = bundle.suite
     tree = _check_group_info(suite, info, ratchet_tree, services)
+    if callable(replace):
+        replace = replace(dict(tree.leaves()))
     context = info.group_context
     data = find_extension(info.extensions, ExtensionType.EXTERNAL_PUB)
     if data is None:

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from trio_chat import names
-from trio_chat.client import Client, Connected, Gap, Offline, Room, RoomReset
+from trio_chat.client import Client, Connected, Gap, Offline, Room, RoomReset, Unreadable
 from trio_chat.errors import ChatError
 from trio_chat.protocol.frames import (
     AwayChanged,
@@ -34,7 +34,7 @@ FIRST_LINES = 20  # entries shown of a room that was never open here
 CATCH_UP = 200  # entries shown at most of one that was
 SCREEN_TIMEOUT = 1.0  # seconds for the screen to take what is left to show
 
-Entry = Message | Topic
+Entry = Message | Topic | Unreadable
 
 
 @attrs.define
@@ -115,7 +115,7 @@ class Transcript:
     async def take(self, event: object) -> None:
         """Show one event of the client."""
         match event:
-            case Message(room=room) | Topic(room=room):
+            case Message(room=room) | Topic(room=room) | Unreadable(room=room):
                 view = self._view(room)
                 if view.held is not None:
                     view.held.append(event)

@@ -1,0 +1,278 @@
+"""The encrypting half of a client: its store, its key packages, its encrypted rooms.
+
+It is opened beside the connection. Each encrypted room has a task (`sealed`); all of them work in
+one thread, since there is one store. A revocation list that may have changed is fetched before
+anything more is encrypted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from trio_chat import names
+from trio_chat.client.blobs import encode
+from trio_chat.client.events import ClientEvent
+from trio_chat.client.news import News, Unreadable, shown
+from trio_chat.client.requests import Asking
+from trio_chat.client.sealed import SealedRoom
+from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.vault import Vault, renew
+from trio_chat.e2ee.account import Account
+from trio_chat.e2ee.place import Place
+from trio_chat.errors import ChatError, Disconnected, ProtocolError, Refused, Unreachable
+from trio_chat.protocol import frames
+
+if TYPE_CHECKING:
+    from trio_chat.client.client import Client
+
+__all__ = ["Encryption"]
+
+T = TypeVar("T")
+
+PACKAGES = 50  # key packages that others can claim
+AT_ONCE = 20  # in one frame
+UPKEEP = 3600.0  # seconds between two looks at what is kept on the server
+LAST_RESORT = 15 * 86400.0  # seconds after which the last resort is another
+
+Opener = Callable[[str], Vault]
+
+
+class Encryption:
+    """What one client does for its encrypted rooms.
+
+    Attributes:
+        opened: Set when the store is open, or cannot be opened.
+        problem: Why it cannot.
+        scope: Ends it.
+    """
+
+    def __init__(self, client: Client, opener: Opener) -> None:
+        self.opened = trio.Event()
+        self.problem: ChatError | None = None
+        self.scope = trio.CancelScope()
+        self._client = client
+        self._opener = opener
+        self._vault: Vault | None = None
+        self._rooms: dict[names.Key, SealedRoom] = {}
+        self._limiter = trio.CapacityLimiter(1)
+        self._nursery: trio.Nursery | None = None
+        self._due = trio.Event()
+        self._listed = trio.Event()  # is the revocation list the newest?
+
+    @property
+    def account(self) -> Account:
+        """Our part; only once it is open."""
+        assert self._vault is not None
+        return self._vault.account
+
+    async def run(self) -> None:
+        """Open the store, look after it and the rooms, and close it, until cancelled."""
+        with self.scope:
+            await self._run(self._client.device)
+
+    async def _run(self, wire: str) -> None:
+        try:
+            self._vault = await self.work(self._opener, wire)
+        except ChatError as error:
+            problem = self.problem = error
+            for room in self._rooms.values():
+                room.fail(lambda: problem)
+            self.opened.set()
+            return
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for room in self._rooms.values():
+                    nursery.start_soon(room.run, name=f"encrypted room {room.state.name}")
+                self.opened.set()
+                await self._upkeep(self._vault)
+        finally:
+            self._nursery = None
+            self._vault.close()
+
+    # The session's frames: synchronous
+
+    def connected(self) -> None:
+        """There is a connection: what lies on the server may be old."""
+        self._listed = trio.Event()
+        self._due.set()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._listed.set()  # nothing is sent now; and then it is fetched anew
+        for room in self._rooms.values():
+            room.lost()
+
+    def list_changed(self) -> None:
+        """There is another revocation list."""
+        self._listed = trio.Event()
+        self._due.set()
+
+    def joined(self, state: RoomState, frame: frames.Joined, after: int | None) -> None:
+        """An encrypted room is joined."""
+        room = self._rooms.get(state.key)
+        if room is None or room.state is not state:
+            place = Place(
+                frame.room, self._client.user, frame.access == "open", frame.role == "owner"
+            )
+            room = self._rooms[state.key] = SealedRoom(self, state, place)
+            if self.problem is not None:
+                room.settled.set()
+            elif self._nursery is not None:
+                self._nursery.start_soon(room.run, name=f"encrypted room {state.name}")
+        room.joined(frame, after)
+
+    def entry(self, frame: frames.Message | frames.Topic | UnknownEntry) -> None:
+        """An entry of an encrypted room's log has come."""
+        room = self._rooms.get(names.key(frame.room))
+        if room is not None:
+            room.entry(frame)
+
+    def refused(self, room: str, n: int, error: Refused) -> None:
+        """The server has not taken something for an encrypted room."""
+        found = self._rooms.get(names.key(room))
+        if found is not None:
+            found.refused(n, error)
+
+    def room(self, key: names.Key) -> SealedRoom | None:
+        """Return an encrypted room that is joined."""
+        return self._rooms.get(key)
+
+    def forget(self, key: names.Key, error: Callable[[], ChatError]) -> None:
+        """The room was left."""
+        room = self._rooms.pop(key, None)
+        if room is not None:
+            room.scope.cancel()
+            room.fail(error)
+            if self._vault is not None and room.conversation and room.conversation.cursor:
+                self._vault.cursors[key] = room.conversation.cursor
+
+    def ended(self, error: Callable[[], ChatError]) -> None:
+        """No connection will come any more."""
+        for room in self._rooms.values():
+            room.fail(error)
+        self.opened.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many entries of logs wait to be dealt with."""
+        return sum(len(room.queue) for room in self._rooms.values())
+
+    def cursor(self, key: names.Key, log: str) -> int | None:
+        """Return how far a room's log is dealt with, if it is known here."""
+        found = self._vault.cursors.get(key) if self._vault is not None else None
+        return found.seq if found is not None and found.log == log else None
+
+    def knows(self, key: names.Key) -> bool:
+        """Was this room an encrypted one, so that it can be no other?"""
+        private = names.is_direct(key) and not key.startswith(names.PLAIN_DIRECT)
+        return private or (self._vault is not None and key in self._vault.cursors)
+
+    # For rooms
+
+    async def work(self, function: Callable[..., T], *args: object) -> T:
+        """Run something in the store's thread."""
+        return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
+
+    async def ask(self, frame: Asking) -> frames.Event:
+        """Ask the server, over reconnects; raises `Refused` and `Disconnected`."""
+        return await self._client._ask(frame, repeat=True)
+
+    async def ask_once(self, frame: Asking) -> frames.Event:
+        """Ask the server on this connection alone; raises `Unreachable` as well."""
+        return await self._client._ask(frame, repeat=False)
+
+    def write(self, frame: frames.SendSealed) -> None:
+        """Have a frame written on the present connection."""
+        self._client._write(frame)
+
+    def tell(self, events: Sequence[ClientEvent]) -> None:
+        """Let the program know of something."""
+        self._client._tell(events)
+
+    def relieve(self) -> None:
+        """Less waits here than before."""
+        self._client._relieve()
+
+    async def list_known(self) -> None:
+        """Return when the newest revocation list is known, or there is no connection."""
+        await self._listed.wait()
+
+    async def fetch_list(self) -> None:
+        """Fetch the newest revocation list, now."""
+        vault, known = self._vault, self._listed
+        assert vault is not None
+        reply = await self.ask(frames.GetCrl())
+        assert isinstance(reply, frames.Crl)
+        await self.work(vault.use_lists, reply.crl)
+        known.set()
+
+    async def history(
+        self, state: RoomState, *, before: int | None, after: int | None, limit: int
+    ) -> list[frames.Message | frames.Topic | Unreadable]:
+        """Return what was said in a room, as far as it was read here, oldest first."""
+        assert self._vault is not None
+        find = partial(self._vault.store.history, before=before, after=after, limit=limit)
+        return shown(state.name, await self.work(find, state.key))
+
+    async def search(
+        self, state: RoomState, words: str, limit: int
+    ) -> list[frames.Message | frames.Topic | Unreadable]:
+        """Return the last entries of a room with these words, oldest first."""
+        assert self._vault is not None
+        find = partial(self._vault.store.search, room=state.key, limit=limit)
+        return shown(state.name, await self.work(find, words))
+
+    # Upkeep
+
+    async def _upkeep(self, vault: Vault) -> None:
+        while True:
+            self._due = trio.Event()
+            try:
+                if not self._listed.is_set():
+                    await self.fetch_list()
+                await self.work(renew, vault, time.time())
+                await self._publish(vault)
+            except (Refused, Unreachable, ProtocolError) as error:
+                self._listed.set()
+                self.tell([News("", str(error))])
+            except Disconnected:
+                return
+            with trio.move_on_after(UPKEEP):
+                await self._due.wait()
+
+    async def _publish(self, vault: Vault) -> None:
+        """Have enough key packages on the server, so that others can add this device."""
+        now = time.time()
+        last = await self.work(_last_resort, vault, now)
+        reply = await self.ask_once(frames.PublishPackages([], last[0] if last else None))
+        while True:
+            assert isinstance(reply, frames.KeyPackages)
+            lacking = min(PACKAGES - reply.count, AT_ONCE)
+            if lacking <= 0:
+                return
+            made = await self.work(_make, vault, lacking, now, False)
+            reply = await self.ask_once(frames.PublishPackages(made))
+
+
+_LAST = "last resort made"  # a name of what is kept
+
+
+def _last_resort(vault: Vault, now: float) -> list[str]:
+    """Return a new last resort, if it is time for one."""
+    kept = vault.store.kept(_LAST)
+    return _make(vault, 1, now, True) if kept is None or float(kept) + LAST_RESORT < now else []
+
+
+def _make(vault: Vault, count: int, now: float, last_resort: bool) -> list[str]:
+    with vault.store.event() as changes:
+        changes.expire_bundles(now - 86400)
+        made = vault.account.publish(changes, count, now, last_resort=last_resort)
+        if last_resort:
+            changes.keep(_LAST, str(now).encode())
+    return [encode(each) for each in made]

@@ -1,0 +1,252 @@
+"""A room's group as this device lives through it: what it can read, and who else can.
+
+It judges each commit by the policy of the epoch that this ends, and remembers the group when it
+is lost, so that what takes its place can be held against it. What is to be sent when, is
+`conversation`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from trio_chat import names
+from trio_chat.e2ee import policy as rules
+from trio_chat.e2ee.account import Account
+from trio_chat.e2ee.changes import Changes
+from trio_chat.e2ee.delivery import ByCommit, LogEntry, Said, Unreadable
+from trio_chat.e2ee.identity import DeviceIdentity
+from trio_chat.e2ee.payload import decode_payload
+from trio_chat.e2ee.place import Former, Place
+from trio_chat.e2ee.policy import RoomPolicy
+from trio_chat.e2ee.turning import policy_of
+from trio_chat.mls import (
+    Change,
+    Group,
+    Member,
+    MLSError,
+    NewMemberCommit,
+    PrivateMessage,
+    Proposed,
+    ProtocolError,
+    PublicMessage,
+    Received,
+    Remove,
+    decode_message,
+)
+
+__all__ = ["Membership", "may_be_removed", "told", "unreadable"]
+
+_CONTENT = {"message": 1, "proposal": 2, "commit": 3}  # RFC 9420, section 6
+
+
+class Membership:
+    """What is known of one room's group.
+
+    Attributes:
+        group: The group, or None while we are not in it.
+        epoch: The room's epoch, as far as the log was followed.
+        members: Who is in the group, by leaf.
+        policy: What its members have agreed on.
+        former: The group as it was when we were last in it.
+    """
+
+    def __init__(self, account: Account, place: Place) -> None:
+        self.account = account
+        self.place = place
+        self.group: Group | None = None
+        self.epoch = 0
+        self.members: dict[int, DeviceIdentity] = {}
+        self.policy: RoomPolicy | None = None
+        self.former: Former | None = None
+        self._followed: tuple[int, object] = (0, None)  # the last commit, and where it leads
+        self._load()
+
+    def _load(self) -> None:
+        store, room = self.account.store, self.place.name
+        kept = store.kept(_FORMER + room)
+        if kept is not None:
+            group_id, policy, epoch = msgspec.msgpack.decode(kept, type=tuple[bytes, bytes, int])
+            self.former = Former(group_id, RoomPolicy.decode(policy), store.members(room))
+            self.epoch = epoch
+        found = store.group(room, self.account.services)
+        if found is not None:
+            self._set(*found)
+
+    def _set(self, group: Group, epoch: int) -> None:
+        self.group, self.epoch = group, epoch
+        self.members, self.policy = self.account.members(group), policy_of(group)
+
+    @property
+    def users(self) -> set[names.Key]:
+        """Who is in the group, by key."""
+        return {one.key for one in self.members.values()}
+
+    # Changes
+
+    def enter(self, changes: Changes, group: Group, epoch: int) -> None:
+        """Go on with this group, from the room's epoch on that it is in."""
+        self._set(group, epoch)
+        self._remember(changes)
+
+    def lose(self, changes: Changes) -> None:
+        """Be in the group no longer; what it was like is remembered."""
+        if self.group is not None:
+            self.group = None
+            changes.drop_group(self.place.name)
+
+    def forget(self, changes: Changes) -> None:
+        """Leave for good: what comes next is held against nothing."""
+        self.lose(changes)
+        self.former = None
+        changes.unkeep(_FORMER + self.place.name)
+
+    def _remember(self, changes: Changes) -> None:
+        assert self.group is not None
+        assert self.policy is not None
+        group_id = self.group.context.group_id
+        self.former = Former.of(group_id, self.policy, self.members.values())
+        room = self.place.name
+        kept = msgspec.msgpack.encode((group_id, self.policy.encode(), self.epoch))
+        changes.keep(_FORMER + room, kept)
+        changes.keep_members(room, self.former.members)
+
+    # Reading
+
+    def read(self, entry: LogEntry) -> Said | Unreadable:
+        """Read a message of somebody else's."""
+        if self.group is None:
+            return unreadable(entry, "it was said before this device could read here")
+        try:
+            received = self._receive(self.group, entry)
+            if not isinstance(received, Received):
+                raise ProtocolError("it is no message")
+            who = self.members[received.sender]
+            if who.key != names.key(entry.user):
+                raise ProtocolError(
+                    f"the server says that {entry.user} sent it, but the keys are {who.user}'s"
+                )
+            payload = decode_payload(received.data)
+        except MLSError as error:
+            return unreadable(entry, str(error))
+        return Said(
+            seq=entry.seq,
+            time=entry.time,
+            user=who.user,
+            device=entry.device,
+            n=entry.n,
+            payload=payload,
+        )
+
+    def propose(self, entry: LogEntry) -> None:
+        """Take a proposal; one that cannot be used is as good as none."""
+        if self.group is not None:
+            with contextlib.suppress(MLSError):
+                self._receive(self.group, entry)
+
+    def follow(self, entry: LogEntry, now: float) -> Group:
+        """Return where a commit of somebody else's leads.
+
+        Raises:
+            Removed: It takes us out.
+            NotAllowed: The room's policy does not allow it.
+            MLSError: It cannot be followed.
+        """
+        assert self.group is not None
+        assert self.policy is not None
+        seq, followed = self._followed
+        if seq != entry.seq:  # else it was followed already, and is to be judged again
+            followed = self._receive(self.group, entry)
+        if not isinstance(followed, Group) or followed.change is None:
+            raise ProtocolError("it is no commit")
+        self._followed = entry.seq, followed
+        void = self.account.void(self.group, now)
+        after = self.account.members(followed)
+        rules.check(self.policy, followed.change, self.members, after, void=void)
+        return followed
+
+    def void(self, now: float) -> set[int]:
+        """Return the leaves, but ours, that must go before anything is encrypted."""
+        assert self.group is not None
+        return set(self.account.faults(self.group, now)) - {self.group.index}
+
+    def _receive(self, group: Group, entry: LogEntry) -> object:
+        if entry.epoch != self.epoch:
+            raise ProtocolError("it is of another epoch than the room is in")
+        message = decode_message(entry.body)
+        match message:
+            case PrivateMessage(content_type=kind) if kind == _CONTENT[entry.kind]:
+                return group.receive(message)
+            case PublicMessage() if entry.kind == "commit" and isinstance(
+                message.content.sender, NewMemberCommit
+            ):
+                return group.receive(message)
+        raise ProtocolError("it is not what the server says it is")
+
+
+_FORMER = "former group of "  # and a room: a name to keep something under
+
+
+def unreadable(entry: LogEntry, reason: str) -> Unreadable:
+    """Return that an entry cannot be read, and why."""
+    return Unreadable(
+        seq=entry.seq, time=entry.time, user=entry.user, device=entry.device, reason=reason
+    )
+
+
+def may_be_removed(membership: Membership, change: Change, now: float) -> str | None:
+    """Return who takes this device out by a commit, or None if they may not."""
+    group, policy, members = membership.group, membership.policy, membership.members
+    assert group is not None
+    assert policy is not None
+    me = members[group.index]
+    for proposed in change.proposals:
+        match proposed:
+            case Proposed(sender=Member(leaf_index=index), proposal=Remove(removed=gone)) if (
+                gone == group.index
+            ):
+                actor = members[index]
+                void = group.index in membership.account.void(group, now)
+                if void or actor.key == me.key or policy.allows(policy.remove, actor):
+                    return actor.user
+            case Proposed(sender=NewMemberCommit(), proposal=Remove(removed=gone)) if (
+                gone == group.index
+            ):
+                return me.user  # in our place, which `authenticate` has judged
+    return None
+
+
+def told(
+    seq: int,
+    actor: str,
+    before: Mapping[int, DeviceIdentity],
+    after: Mapping[int, DeviceIdentity],
+    done: Collection[int] = (),
+) -> ByCommit:
+    """Return what a commit has changed, as people would say it."""
+    old: dict[str, dict[bytes, DeviceIdentity]] = {}
+    new: dict[str, dict[bytes, DeviceIdentity]] = {}
+    for found, members in ((old, before), (new, after)):
+        for one in members.values():
+            found.setdefault(one.key, {})[one.device_id] = one
+    fresh = [
+        (one.user, one.device_name)
+        for key, devices in new.items()
+        if key in old
+        for device, one in devices.items()
+        if device not in old[key]
+    ]
+    return ByCommit(
+        seq=seq,
+        actor=actor,
+        added=tuple(_spelt(devices) for key, devices in new.items() if key not in old),
+        removed=tuple(_spelt(devices) for key, devices in old.items() if key not in new),
+        devices=tuple(fresh),
+        done=tuple(done),
+    )
+
+
+def _spelt(devices: Mapping[bytes, DeviceIdentity]) -> str:
+    return next(iter(devices.values())).user
