@@ -243,6 +243,7 @@ async def test_who_was_issued_by_an_intermediate_comes_in_and_can_be_revoked(
     assert (await second.hello())["user"] == "paul"
     below.revoke([nora.certificate.serial_number])
     assert (await first.rest())[-1]["reason"] == "revoked"
+    await second.expect("crl-changed")
     await second.quiet()
     own_people.authority.revoke([below.certificate.serial_number])  # and with it all it signed
     assert (await second.rest())[-1]["reason"] == "revoked"
