@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trio_chat.client.administering import administer as administer
 from trio_chat.client.client import Client as Client
 from trio_chat.client.connecting import connect as connect
 from trio_chat.client.devices import AUTO as AUTO
@@ -23,5 +24,6 @@ __all__ = [
     "Room",
     "RoomClosed",
     "RoomReset",
+    "administer",
     "connect",
 ]

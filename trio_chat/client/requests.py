@@ -13,6 +13,8 @@ import attrs
 from trio_chat import names
 from trio_chat.errors import ChatError
 from trio_chat.protocol.frames import (
+    Administer,
+    Administered,
     Away,
     Create,
     Event,
@@ -38,7 +40,18 @@ __all__ = ["Asking", "Request", "Requests", "Ticket"]
 T = TypeVar("T")
 
 Asking = (
-    Join | Leave | Create | History | List | ListRooms | SetTopic | Typing | Away | Nick | Whois
+    Join
+    | Leave
+    | Create
+    | History
+    | List
+    | ListRooms
+    | SetTopic
+    | Typing
+    | Away
+    | Nick
+    | Whois
+    | Administer
 )
 """The commands that carry an `id` and get one reply with it."""
 
@@ -48,6 +61,7 @@ _REPLIES: dict[type, type] = {
     List: Users,
     ListRooms: Rooms,
     Whois: Person,
+    Administer: Administered,
 }
 
 

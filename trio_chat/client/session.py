@@ -21,6 +21,7 @@ from trio_chat.errors import ChatError, ProtocolError, StoreUnavailable, Unreach
 from trio_chat.names import Key
 from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
+    Administered,
     Away,
     AwayChanged,
     Chat,
@@ -217,14 +218,14 @@ class Session:
                 self._error(frame)
             case Users() if frame.id is None:
                 self._roster(frame)
-            case Joined() | Ok() | Page() | Users() | Rooms() | Person():
+            case Joined() | Ok() | Page() | Users() | Rooms() | Person() | Administered():
                 self._reply(frame)
             case Welcome():
                 raise ProtocolError("the server said `welcome` twice")
             case _:
                 pass  # ping and pong are the connection's
 
-    def _reply(self, frame: Joined | Ok | Page | Users | Rooms | Person) -> None:
+    def _reply(self, frame: Joined | Ok | Page | Users | Rooms | Person | Administered) -> None:
         request = self._requests.answered(frame.id)
         if request is None:
             return

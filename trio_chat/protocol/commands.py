@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import attrs
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from trio_chat.protocol.fields import Counter, Form, Id, Number
 
 __all__ = [
+    "Administer",
     "Away",
     "Chat",
     "Create",
@@ -188,3 +189,13 @@ class Pong:
     """I am. Both ways."""
 
     type: ClassVar[str] = "pong"
+
+
+@attrs.frozen
+class Administer:
+    """Give the server an order; only for admins."""
+
+    type: ClassVar[str] = "admin"
+    command: Annotated[str, msgspec.Meta(max_length=64)]
+    arguments: dict[str, Any] | None = attrs.field(default=None, repr=False)
+    id: Id | None = None

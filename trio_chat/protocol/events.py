@@ -9,6 +9,7 @@ import attrs
 from trio_chat.protocol.fields import Form, Number
 
 __all__ = [
+    "Administered",
     "AwayChanged",
     "Closing",
     "Count",
@@ -304,3 +305,14 @@ class Closing:
     type: ClassVar[str] = "closing"
     reason: str
     retry_after: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Administered:
+    """The answer to `admin`: its result, or why it was not done and what to do next."""
+
+    type: ClassVar[str] = "admin"
+    result: dict[str, Any] | None = None
+    failure: str | None = None
+    hint: str | None = None
+    id: str | None = None

@@ -9,6 +9,7 @@ sockets, no clock.
 from __future__ import annotations
 
 from trio_chat.protocol.commands import (
+    Administer,
     Away,
     Chat,
     Create,
@@ -28,6 +29,7 @@ from trio_chat.protocol.commands import (
     Whois,
 )
 from trio_chat.protocol.events import (
+    Administered,
     AwayChanged,
     Closing,
     Count,
@@ -57,6 +59,8 @@ __all__ = [
     "COMMANDS",
     "EVENTS",
     "PROTOCOL",
+    "Administer",
+    "Administered",
     "Away",
     "AwayChanged",
     "Chat",
@@ -122,6 +126,7 @@ Command = (
     | Relay
     | Ping
     | Pong
+    | Administer
 )
 Event = (
     Welcome
@@ -146,6 +151,7 @@ Event = (
     | Ping
     | Pong
     | Closing
+    | Administered
 )
 
 COMMANDS: dict[str, type[Command]] = {kind.type: kind for kind in Command.__args__}

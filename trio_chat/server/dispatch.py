@@ -14,6 +14,7 @@ import trio
 
 from trio_chat.errors import HelloFirst, Refused, StoreError, StoreUnavailable
 from trio_chat.protocol.frames import (
+    Administer,
     Away,
     Chat,
     Command,
@@ -35,6 +36,7 @@ from trio_chat.protocol.frames import (
     Whois,
 )
 from trio_chat.server import lookup, membership, talk
+from trio_chat.server.administer import administer
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -109,6 +111,7 @@ HANDLERS: dict[type[Command], Handler] = {
     Whois: lookup.whois,
     Chat: talk.chat,
     Relay: talk.relay,
+    Administer: administer,
     Ping: _ping,
     Pong: _pong,
 }

@@ -22,6 +22,7 @@ from trio_chat.protocol.frames import PROTOCOL, Direct, InputLimit, Welcome
 from trio_chat.server.admission import Admission
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
+from trio_chat.server.desk import Desk
 from trio_chat.server.listener import accept, open_listeners
 from trio_chat.server.pulse import (
     expire_history,
@@ -62,6 +63,7 @@ class Server:
         addresses: Where it listens, as (host, port).
         connections: Those that have been welcomed.
         people: The same by person.
+        desk: Where orders of admins are carried out, if it takes any.
         stopped: Set when it has ended and its database can be opened by another.
     """
 
@@ -82,6 +84,7 @@ class Server:
         self.rooms = Rooms(store, config.limits, self._heed, nursery)
         self.admission: Admission[Connection] = Admission(config.limits)
         self.stopped = stopped
+        self.desk: Desk | None = None
         self.addresses: list[tuple[str, int]] = []
         self.connections: dict[Connection, None] = {}
         self.people: dict[names.Key, list[Connection]] = {}
