@@ -9,6 +9,7 @@ bytes, no sockets, no clock.
 from __future__ import annotations
 
 from trio_chat.protocol.commands import (
+    Administer,
     Away,
     Ca,
     Chat,
@@ -52,6 +53,7 @@ from trio_chat.protocol.directory import (
     PutBlob,
 )
 from trio_chat.protocol.events import (
+    Administered,
     AwayChanged,
     CaCertificate,
     Closing,
@@ -85,6 +87,8 @@ __all__ = [
     "COMMANDS",
     "EVENTS",
     "PROTOCOL",
+    "Administer",
+    "Administered",
     "Away",
     "AwayChanged",
     "Blob",
@@ -189,6 +193,7 @@ Command = (
     | Ca
     | Enrol
     | Renew
+    | Administer
 )
 Event = (
     Welcome
@@ -224,6 +229,7 @@ Event = (
     | CrlChanged
     | CaCertificate
     | Enrolled
+    | Administered
 )
 
 COMMANDS: dict[str, type[Command]] = {
