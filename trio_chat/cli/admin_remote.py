@@ -9,7 +9,7 @@ import trio
 
 from trio_chat.address import Address
 from trio_chat.cli.admin_client import NotPermitted, NotRunning
-from trio_chat.cli.join import credentials
+from trio_chat.cli.credentials import credentials
 from trio_chat.client import administer, connect
 from trio_chat.errors import Forbidden, Unreachable
 
@@ -28,8 +28,7 @@ class RemoteTalk:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._address = Address.parse(options.connect)
-        self._cert, self._key, self._passphrase = credentials(options)
-        self._ca, self._pin = options.ca, options.pin
+        self._who = credentials(options, self._address)
 
     def __enter__(self) -> Self:
         return self
@@ -46,11 +45,11 @@ class RemoteTalk:
         """
         connecting = connect(
             self._address,
-            cert=self._cert,
-            key=self._key,
-            ca=self._ca,
-            pin=self._pin,
-            passphrase=self._passphrase,
+            cert=self._who.cert,
+            key=self._who.key,
+            ca=self._who.ca,
+            pin=self._who.pin,
+            passphrase=self._who.passphrase,
             reconnect=False,
         )
         patience = float("inf") if patient else _PATIENCE
