@@ -244,8 +244,10 @@ class Follower(Footing):
         self._forget_ahead(changes, entry.epoch)
         if membership.group is None:
             membership.epoch = entry.epoch + 1
-            if self.door is Door.WAITING or (self.door is Door.BEGIN and not membership.poisoned):
-                self.door = Door.WELCOME
+            if self.door is Door.WAITING:
+                self.door, self._begin_at = Door.WELCOME, now
+            elif self.door is Door.INFO or (self.door is Door.BEGIN and not membership.poisoned):
+                self.door = Door.WELCOME  # somebody may have let us in
             return
         try:
             group = membership.follow(entry, now)
@@ -295,6 +297,8 @@ class Follower(Footing):
         self.membership.lose(changes)
         self.membership.epoch = entry.epoch + 1
         self._offers = {}
+        if self.door is Door.WAITING:
+            self._begin_at = now
         if self.door is not Door.OUT:
             self.door = Door.WELCOME
         self.events.append(Began(entry.seq, entry.user))
