@@ -247,6 +247,9 @@ class Conversation(Entrant):
         if wait:
             self._begin_at = max(self._begin_at, now + wait)
         with self._store.event() as changes:
+            inside = self.membership.group is not None and self.caught_up
+            if code == "stale" and inside and epoch < self.membership.epoch:
+                self._lose(changes, "the room is not as far as this device thought", now)
             if code in OVER:
                 token = self._outbox.settle(changes, self._outbox.drop(n))
                 self.wishes.skipped()
