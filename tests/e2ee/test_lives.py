@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from random import Random  # noqa: TID251 - repeatable, from a seed
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.e2ee.delivery import Peer, Server, settle
 from tests.e2ee.makers import CA
-from trio_chat.e2ee.delivery import Left, Parcel, Said
+from trio_chat.e2ee.delivery import Entered, Left, NotSent, Parcel, Said, Trouble
 from trio_chat.e2ee.following import Door
 from trio_chat.e2ee.identity import Authenticator
 from trio_chat.e2ee.wishes import Invite, Leave
@@ -124,10 +125,12 @@ class Town:
     server: Witness
     ca: CA
     peers: list[Peer]
+    talkative: int
     said: int = 0
     revoked: list[str] = attrs.field(factory=list)
     gone: set[str] = attrs.field(factory=set)  # the wires of those who are
     done: Counter[str] = attrs.field(factory=Counter)
+    wanted: dict[str, dict[int, str]] = attrs.field(factory=lambda: defaultdict(dict))
 
     @property
     def living(self) -> list[Peer]:
@@ -139,8 +142,9 @@ class Town:
         peer = random.choice(self.living)
         dice = random.random()
         if dice < 0.35:
-            for _ in range(random.randint(1, 8)):
-                peer.say(f"{peer.user} {peer.device.name} {self.said}")
+            for _ in range(random.randint(1, self.talkative)):
+                text = f"{peer.user} {peer.device.name} {self.said}"
+                self.wanted[peer.wire][peer.say(text)] = text
                 self.said += 1
         elif dice < 0.9:
             for each in random.sample(self.living, 12):
@@ -156,10 +160,12 @@ class Town:
             self.leave_or_return(peer)
         elif dice < 0.98:
             self.done["crash"] += 1
+            for token, _ in peer.conversation._outbox._unwritten:
+                del self.wanted[peer.wire][token]  # nobody has promised anything
             peer.crash()
         elif dice < 0.99 and not server.open:
             self.peers[0].conversation.want(Invite(peer.user))
-        elif dice > 0.997 and len(self.revoked) < 3:
+        elif dice > 0.99 and len(self.revoked) < 3:
             self.revoke(peer)
 
     def come_or_go(self, peer: Peer) -> None:
@@ -171,6 +177,8 @@ class Town:
             peer.connect()
 
     def leave_or_return(self, peer: Peer) -> None:
+        out = [each for each in self.living if each.conversation.door is Door.OUT]
+        peer = self.random.choice(out) if len(out) > 3 else peer
         if peer.conversation.door is Door.INSIDE and peer.user != self.peers[0].user:
             self.done["leave"] += 1
             peer.conversation.want(Leave())
@@ -206,12 +214,23 @@ class Town:
             heard = [event for event in peer.events if isinstance(event, Said)]
             assert max(Counter(event.seq for event in heard).values(), default=1) == 1
             read[peer.wire] = {event.seq for event in heard}
-            for event in peer.events:
-                if isinstance(event, Left):
-                    turn = bisect_left(server.turns, event.seq, key=lambda each: each[0])
-                    later = (seq for seq, who in server.turns[turn:] if peer.wire not in who)
-                    left[peer.wire].append((event.seq, next(later, len(server.log) + 1)))
+            ways = [event for event in peer.events if isinstance(event, Left | Entered)]
+            for event, following in pairwise([*ways, Entered(len(server.log) + 1)]):
+                if isinstance(event, Left):  # who is added again may not want to be there yet
+                    left[peer.wire].append((event.seq, following.seq + 1))
         names = {peer.wire: f"{peer!r}" for peer in self.peers}
+        for peer in self.living:
+            refused = {event.id for event in peer.events if isinstance(event, NotSent)}
+            told = "".join(event.reason for event in peer.events if isinstance(event, Trouble))
+            heard_here = {*peer.heard}
+            lost = [
+                text
+                for token, text in self.wanted[peer.wire].items()
+                if token not in refused and text not in heard_here
+            ]
+            waiting = peer.conversation._outbox.waiting
+            assert len(lost) <= waiting or "earlier message" in told, f"{peer} lost {lost}"
+            assert not waiting or peer.conversation.door is not Door.INSIDE
         for entry in server.log:
             if entry.kind != "message":
                 continue
@@ -239,7 +258,7 @@ def live(ca: CA, folder: Path, room: str, messages: int, seed: str) -> None:
         for called in ("laptop", "desktop")
     ]
     server.wires = {(peer.user, bytes(peer.device.id)): peer.wire for peer in peers}
-    town = Town(random, server, ca, peers)
+    town = Town(random, server, ca, peers, 2 if messages < 1000 else 8)
     peers[0].connect()
     settle(server, peers[0])
     if not server.open:
@@ -250,13 +269,14 @@ def live(ca: CA, folder: Path, room: str, messages: int, seed: str) -> None:
     settle(server, *peers)
     while town.said < messages:
         town.do()
-    for peer in town.living:
-        if not peer.online:
-            peer.connect()
-        peer.conversation.come_back()
-    settle(server, *town.living)
+    for _ in range(2):  # somebody may have been about to leave
+        for peer in town.living:
+            if not peer.online:
+                peer.connect()
+            peer.conversation.come_back()
+        settle(server, *town.living)
     town.check()
-    assert sum(entry.kind == "message" for entry in server.log) > messages * 0.8
+    assert sum(entry.kind == "message" for entry in server.log) > messages * 0.6
     last = talk(server, town.living)
     for peer in town.living:
         inside = peer.conversation.door is Door.INSIDE
