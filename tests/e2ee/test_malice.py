@@ -1032,3 +1032,29 @@ def test_what_is_refused_for_ever_is_told_after_a_restart_too(make: Make) -> Non
     settle(server, alice, bob)
     assert told(alice, Trouble)
     assert isinstance(alice.conversation.next(server.now), Wait)
+
+
+def test_who_joins_before_it_has_read_the_log_knocks_once(make: Make) -> None:
+    """Two commits in flight lead to two places, and one echo does not say which."""
+    server = Server("lobby")
+    alice, bob = make(server, "alice"), make(server, "bob")
+    bob.connect()
+    bob.disconnect()
+    alice.connect()
+    settle(server, alice)
+    they_talk(server, alice)
+    bob.connect()
+    for _ in range(3):
+        while bob.act():
+            pass
+        if any(parcel.kind == "commit" for parcel in bob.sent):
+            break
+        bob.transmit()  # it would begin the group, if it was not there yet
+        bob.deliver(0)
+        server.now += 6
+    while bob.deliver(1):
+        while bob.act():
+            pass
+    assert [parcel.kind for parcel in bob.sent] == ["commit"]
+    settle(server, alice, bob)
+    they_talk(server, alice, bob)

@@ -302,6 +302,6 @@ class Follower(Footing):
         self._offers = {}
         if self.door is Door.WAITING:
             self._begin_at = now
-        if self.door is not Door.OUT:
+        if self.door is not Door.OUT and self._ahead is None:
             self.door = Door.WELCOME
         self.events.append(Began(entry.seq, entry.user))
