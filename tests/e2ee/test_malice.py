@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random  # noqa: TID251 - repeatable, from a seed
+from typing import Any
 
 import attrs
 import pytest
@@ -15,13 +17,16 @@ from trio_chat.e2ee.delivery import (
     Began,
     Claim,
     Event,
+    FetchInfo,
     FetchList,
+    FetchWelcome,
     Info,
     LogEntry,
     NotSent,
     Offer,
     Parcel,
     Said,
+    Send,
     Trouble,
     Unreadable,
     Wait,
@@ -1058,3 +1063,137 @@ def test_who_joins_before_it_has_read_the_log_knocks_once(make: Make) -> None:
     assert [parcel.kind for parcel in bob.sent] == ["commit"]
     settle(server, alice, bob)
     they_talk(server, alice, bob)
+
+
+# All at once
+
+
+class Liar(Server):
+    """A server that alters one in so many things that it gives out."""
+
+    chance = 0.0
+    random = Random("liar")
+
+    def lies(self) -> bool:
+        return self.random.random() < self.chance
+
+    def bent(self, data: bytes) -> bytes:
+        changed = bytearray(data or b"\0")
+        for _ in range(self.random.randint(1, 3)):
+            changed[self.random.randrange(len(changed))] = self.random.randrange(256)
+        return bytes(changed[: self.random.choice((None, len(changed) // 2))])
+
+    def shown(self, entry: LogEntry, peers: list[Peer]) -> LogEntry:
+        if not self.lies():
+            return entry
+        other = self.random.choice(peers)
+        changes: list[dict[str, Any]] = [
+            {"body": self.bent(entry.body)},
+            {"body": self.random.choice(self.log).body},
+            {"kind": self.random.choice(["message", "proposal", "commit", "create", "other"])},
+            {"epoch": self.random.choice([0, entry.epoch + 1, 2**53 - 1])},
+            {"n": self.random.choice([1, entry.n + 1, 2**53 - 1])},
+            {"user": other.user},
+            {"device": other.wire},
+            {"device": other.wire, "user": other.user, "n": self.counters.get(other.wire, 0) + 1},
+        ]
+        return attrs.evolve(entry, **self.random.choice(changes))
+
+
+def live_with(server: Liar, peer: Peer, peers: list[Peer]) -> None:
+    """Let a peer do what it wants, with what the liar gives it."""
+    conversation, random = peer.conversation, server.random
+    while peer.answers:
+        n, code, epoch = peer.answers.pop(0)
+        epoch = random.randrange(20) if server.lies() else epoch
+        conversation.refused(n, code, "no", server.now, epoch=epoch)
+    assert conversation.cursor is not None
+    seq = conversation.cursor.seq
+    entries = [server.shown(entry, peers) for entry in server.log[seq : seq + 3]]
+    if entries:
+        conversation.feed(entries, server.now)
+    match conversation.next(server.now):
+        case Send(parcels):
+            peer.sent += parcels
+        case FetchWelcome():
+            found = server.welcomes.get(peer.wire)
+            if found is not None and server.lies():
+                found = attrs.evolve(
+                    found,
+                    epoch=random.choice([found.epoch, 0, 2**53 - 1]),
+                    seq=random.choice([found.seq, 0, found.seq + 5]),
+                    body=random.choice([found.body, server.bent(found.body)]),
+                    tree=random.choice([found.tree, server.bent(found.tree), b""]),
+                )
+            conversation.welcomed(found, server.now)
+        case FetchInfo():
+            info = server.info
+            if info is not None and server.lies():
+                info = attrs.evolve(
+                    info,
+                    epoch=random.choice([info.epoch, 0, 2**53 - 1]),
+                    body=random.choice([info.body, server.bent(info.body)]),
+                    tree=random.choice([info.tree, server.bent(info.tree), b""]),
+                )
+            conversation.informed(random.choice([info, info, None]), server.now)
+        case FetchList():
+            conversation.listed()
+        case Claim(wanted):
+            found_for = {user: server.claim(user) for user in wanted}
+            for offers in found_for.values():
+                for number, offer in enumerate(offers):
+                    if server.lies():
+                        offers[number] = Offer(offer.device, server.bent(offer.package))
+            conversation.claimed(found_for, server.now)
+        case Wait():
+            pass
+    while random.random() < 0.7 and peer.transmit():
+        pass
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("room", ["lobby", "ops", "~alice+bob"])
+def test_whatever_a_server_says_nothing_is_raised_and_an_honest_one_mends_it(
+    make: Make, room: str, seed: int
+) -> None:
+    server = Liar(room, open=room == "lobby")
+    server.random = Random(f"{room} {seed}")
+    names = ["alice", "bob"] if room.startswith("~") else ["alice", "bob", "carol"]
+    peers = [make(server, user) for user in names]
+    for peer in peers:
+        peer.connect()
+        peer.say("hello")
+        settle(server, *peers)
+    for user in names[1:]:
+        peers[0].conversation.want(Invite(user))
+        settle(server, *peers)
+    server.chance = 0.2
+    for number in range(400):
+        peer = server.random.choice(peers)
+        if server.random.random() < 0.2:
+            peer.say(f"{number}")
+        if server.random.random() < 0.02:
+            peer.disconnect()
+            honest = server.counters.get(peer.wire, 0)
+            server.counters[peer.wire] += server.random.choice([0, 0, 0, 5])
+            peer.connect()
+            server.counters[peer.wire] = honest
+        if server.random.random() < 0.02:
+            peer.crash()
+        live_with(server, peer, peers)
+        server.now += server.random.choice((0.1, 5.0, 90.0))
+    server.chance = 0.0
+    for peer in peers:
+        peer.disconnect()
+        peer.connect()
+    later(server, *peers, seconds=40_000)
+    for peer in peers:
+        peer.restart()
+        peer.conversation.come_back()
+    peers[0].say("is anybody here?")
+    later(server, *peers, seconds=4000)
+    for user in names[1:]:  # whose keys did not hold when the room was begun anew
+        if user not in users(peers[0]):
+            peers[0].conversation.want(Invite(user))
+    later(server, *peers, seconds=4000)
+    they_talk(server, *peers)
