@@ -233,7 +233,8 @@ class SealedStore:
             after: Only those with a larger one, and the first ones of them.
             limit: How many, at most.
         """
-        place = " AND seq {} ?2 AND log = (SELECT log FROM cursor WHERE cursor.room = ?1)"
+        newest = "(SELECT log FROM history WHERE room = ?1 ORDER BY id DESC LIMIT 1)"
+        place = f" AND seq {{}} ?2 AND log = {newest}"
         if after is not None:
             condition = f"WHERE room = ?1{place.format('>')} ORDER BY id LIMIT ?3"
             return self._entries(condition, room, after, limit)[::-1]
