@@ -56,7 +56,7 @@ async def main(options: argparse.Namespace) -> None:
         elif options.cert is None or options.key is None:
             raise ConfigError("--ca goes with --cert and --key: who counts")
         config = trio_chat.ServerConfig(
-            ca=options.ca, host=where.host, port=where.port, rooms=(options.room,)
+            ca=options.ca, host=where.host, port=where.port, rooms=(options.room,), mode="plain"
         )
         async with trio.open_nursery() as around:
             server = await around.start(trio_chat.serve, config)

@@ -14,6 +14,7 @@ import trio
 from tests.daemon import Daemon, StartDaemon, run_daemon
 from tests.peer import Connect, Peer
 from tests.people import People
+from trio_chat import names
 from trio_chat.limits import Limits
 from trio_chat.protocol.fields import Mode
 from trio_chat.server import Server, ServerConfig, serve
@@ -84,6 +85,14 @@ async def run_server(nursery: trio.Nursery, people: People, tmp_path: Path) -> S
         return servers[-1]
 
     return start
+
+
+async def plain_direct(server: Server, one: str, other: str) -> str:
+    """Have a plain two-person room, as earlier versions made them; return its name."""
+    people = tuple(sorted({names.key(one), names.key(other)}))
+    name = "@" + "+".join((people[0], people[-1]))
+    await server.store.create_room(name, mode="plain", now=0.0, people=people, access="closed")
+    return name
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import socket
 import ssl
@@ -16,6 +18,7 @@ __all__ = ["Connect", "Frame", "Peer"]
 
 Frame = dict[str, Any]
 
+PART = 128 * 1024  # bytes of a blob in one frame
 PATIENCE = 20.0  # s after which a test has failed rather than waits
 
 
@@ -67,7 +70,7 @@ class Peer:
         with trio.fail_after(PATIENCE):
             await self.stream.send_all(data)
 
-    async def say(self, kind: str, **fields: Any) -> None:
+    async def say(self, kind: str, /, **fields: Any) -> None:
         fields = {key.removesuffix("_"): value for key, value in fields.items()}
         await self.write(json.dumps({"type": kind, **fields}).encode() + b"\n")
 
@@ -76,6 +79,31 @@ class Peer:
         self.said[room] += 1
         await self.say("send", room=room, n=self.said[room], text=text, **fields)
         return self.said[room]
+
+    # --- in encrypted rooms ----------------------------------------------------------------
+
+    async def seal(self, room: str, kind: str, epoch: int, body: str = "", **fields: Any) -> int:
+        """Send something sealed with the next counter, as `post` does."""
+        self.said[room] += 1
+        sealed = {"n": self.said[room], "epoch": epoch, "kind": kind, "body": body}
+        await self.say("send", room=room, **sealed, **fields)
+        return self.said[room]
+
+    async def put(self, room: str, data: bytes) -> str:
+        """Put a blob, in parts; return its id."""
+        digest = hashlib.sha256(data).hexdigest()
+        for offset in range(0, len(data), PART):
+            part = base64.b64encode(data[offset : offset + PART]).decode()
+            fields = {"blob": digest, "size": len(data), "offset": offset, "data": part}
+            reply = await self.ask("blob.put", room=room, **fields)
+            assert reply["type"] == "ok", reply
+        return digest
+
+    async def begin(self, room: str, epoch: int = 0, **fields: Any) -> Frame:
+        """Begin a room's group, or begin it anew, and return the echo."""
+        tree = await self.put(room, f"tree of {self.name} in {epoch}".encode())
+        n = await self.seal(room, "create", epoch, **{"info": "aW5mbw==", "tree": tree, **fields})
+        return await self.until("message", room=room, device=self.device, n=n)
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -97,14 +125,14 @@ class Peer:
         found: Frame = json.loads(line)
         return found
 
-    async def expect(self, kind: str, **fields: Any) -> Frame:
+    async def expect(self, kind: str, /, **fields: Any) -> Frame:
         """The next frame, which must be of that type and have these fields."""
         frame = await self.read()
         wanted = {"type": kind, **{key.removesuffix("_"): fields[key] for key in fields}}
         assert {key: frame.get(key) for key in wanted} == wanted, frame
         return frame
 
-    async def until(self, kind: str, **fields: Any) -> Frame:
+    async def until(self, kind: str, /, **fields: Any) -> Frame:
         """The next frame of that type with these fields; others go to `frames`."""
         wanted = {"type": kind, **{key.removesuffix("_"): fields[key] for key in fields}}
         while True:
@@ -140,7 +168,7 @@ class Peer:
         self.device = welcome["device"]
         return welcome
 
-    async def ask(self, kind: str, **fields: Any) -> Frame:
+    async def ask(self, kind: str, /, **fields: Any) -> Frame:
         """Send a command and return its reply."""
         self._asked += 1
         ident = f"{self._asked}"

@@ -8,9 +8,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.chat.ledger import Entry, Ledger, author, message_rest, topic_rest
-from trio_chat.errors import Duplicate, OutOfOrder
+from trio_chat.chat.epochs import Commit, Sealed
+from trio_chat.chat.ledger import Entry, Ledger, author, message_rest, sealed_rest, topic_rest
+from trio_chat.errors import Duplicate, NoBlob, OutOfOrder, Stale
 from trio_chat.protocol.codec import decode_event
+from trio_chat.protocol.fields import Kind
 from trio_chat.protocol.frames import Message, Topic
 
 
@@ -130,3 +132,102 @@ def test_numbers_and_counters_are_contiguous_whatever_is_tried(
     for device in "abc":
         counted = [each["n"] for each in log if each["device"] == device]
         assert counted == list(range(1, len(counted) + 1))
+
+
+# --- epochs ------------------------------------------------------------------------------
+
+
+def seal(device: str, n: int, epoch: int, kind: Kind = "message", tree: str = "") -> Entry:
+    commit = None
+    if kind in ("commit", "create"):
+        commit = Commit("", tree, (), b"x" if tree.startswith("put") else None)
+    rest = sealed_rest(author(device, device), n, epoch, kind, "eA==")
+    return Entry(device, n, rest, None, (device, n), Sealed(epoch, kind, commit))
+
+
+def test_epochs_are_compared_while_numbering() -> None:
+    ledger = Ledger("den", 0, {})
+    draft = ledger.draft(
+        [
+            seal("a", 1, 0),  # no group yet
+            seal("a", 1, 0, "commit", "put 0"),
+            seal("a", 1, 0, "create", "put 1"),
+            seal("b", 1, 0, "create", "put 2"),  # slower
+            seal("b", 1, 1),
+            seal("b", 2, 1, "commit", "put 1"),
+            seal("a", 2, 1, "proposal"),  # slower than that
+            seal("a", 2, 2),
+        ],
+        now=5.0,
+    )
+    batch = draft.batch
+    assert batch is not None
+    found = [(each["seq"], each["device"], each["n"], each["epoch"]) for each in lines(batch.body)]
+    assert found == [(1, "a", 1, 0), (2, "b", 1, 1), (3, "b", 2, 1), (4, "a", 2, 2)]
+    assert [seq for seq, _ in batch.commits] == [1, 3]
+    assert batch.counters == {"a": 2, "b": 2}
+    told = [(entry.device, error.epoch, error.seq) for entry, error in draft.refused]
+    assert told == [("a", 0, 0), ("a", 0, 0), ("b", 1, 1), ("a", 2, 3)]
+    assert {type(error) for _, error in draft.refused} == {Stale}
+    assert ledger.epoch == 0  # nothing has happened yet
+    ledger.commit(batch)
+    assert ledger.epoch == 2
+    frame = decode_event(batch.body.splitlines()[0])
+    assert isinstance(frame, Message)
+    assert (frame.kind, frame.body, frame.text) == ("create", "eA==", "")
+
+
+def test_counters_come_before_epochs_and_what_is_refused_uses_none() -> None:
+    ledger = Ledger("den", 9, {"a": 4}, epoch=3)
+    entries = [seal("a", 4, 9), seal("a", 7, 9), seal("a", 5, 9), seal("a", 6, 3), seal("a", 5, 3)]
+    draft = ledger.draft(entries, now=5.0)
+    assert [type(error) for _, error in draft.refused] == [
+        Duplicate,
+        OutOfOrder,
+        Stale,
+        OutOfOrder,
+    ]
+    assert draft.batch is not None
+    assert draft.batch.counters == {"a": 5}
+
+
+def test_a_tree_is_one_that_is_put_or_was() -> None:
+    ledger = Ledger("den", 0, {}, epoch=1, trees=frozenset({"old"}))
+    draft = ledger.draft([seal("a", 1, 1, "commit", "none"), seal("a", 1, 1, "commit", "old")], 5.0)
+    ((entry, error),) = draft.refused
+    assert (type(error), entry.n, error.n) == (NoBlob, 1, 1)
+    draft = ledger.draft([seal("a", 1, 1, "commit", "put"), seal("a", 2, 2, "commit", "put")], 5.0)
+    assert draft.refused == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abc"),
+            st.integers(0, 4),
+            st.sampled_from(["message", "commit", "create"]),
+        )
+    ),
+    st.integers(1, 4),
+)
+def test_no_line_of_an_epoch_follows_the_commit_that_ends_it(
+    said: list[tuple[str, int, Kind]], size: int
+) -> None:
+    ledger = Ledger("den", 0, {})
+    taken: list[dict[str, Any]] = []
+    for start in range(0, len(said), size):
+        entries = []
+        ahead = dict(ledger.counters)
+        for device, epoch, kind in said[start : start + size]:
+            n = ahead.get(device, 0) + 1
+            entries.append(seal(device, n, epoch, kind, "put"))
+        batch = ledger.draft(entries, 1.0).batch
+        if batch is not None:
+            taken += lines(batch.body)
+            ledger.commit(batch)
+    epoch = 0
+    for each in taken:
+        assert each["epoch"] == epoch
+        epoch += each["kind"] != "message"
+    assert ledger.epoch == epoch
+    assert [each["seq"] for each in taken] == list(range(1, len(taken) + 1))

@@ -95,6 +95,7 @@ class Starting:
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.addresses: list[tuple[str, int]] = []
+        self.modes: dict[str, str] = {}
         self.drained = trio.Event()
 
     def drain(self) -> None:

@@ -272,6 +272,7 @@ async def test_typing_and_topics_and_presence_are_acknowledged(server: Any) -> N
         await client.set_away("lunch")
         await client.set_nick("al")
         await client.create("ops")
+        await client.create("plaza", mode="plain")
         assert (await client.whois("bob")).user == "bob"
     kinds = [type(frame) for frame in server.heard]
     assert [k for k in kinds if k in (f.Typing, f.SetTopic, f.Away, f.Nick, f.Create, f.Whois)] == [
@@ -280,8 +281,11 @@ async def test_typing_and_topics_and_presence_are_acknowledged(server: Any) -> N
         f.Away,
         f.Nick,
         f.Create,
+        f.Create,
         f.Whois,
     ]
+    modes = [(frame.room, frame.mode) for frame in server.heard if isinstance(frame, f.Create)]
+    assert modes == [("ops", "encrypted"), ("plaza", "plain")]
 
 
 async def test_members_and_peer(server: Any) -> None:

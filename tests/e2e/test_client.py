@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.conftest import Serve
+from tests.conftest import Serve, plain_direct
 from tests.people import People
 from trio_chat import Client, Message, connect
 from trio_chat.client import Offline, connecting
@@ -86,10 +86,11 @@ async def test_who_takes_a_device_over_ends_the_older_client_for_good(
 
 
 async def test_a_private_message_reaches_who_was_away(server: Server, client: Join) -> None:
+    await plain_direct(server, "alice", "bob")
     async with client(server.port, "bob") as bob:
         cursors, log = bob.cursors(), bob.log
     async with client(server.port, "alice") as alice:
-        sent = await (await alice.direct("bob")).send("for later")
+        sent = await (await alice.join("@alice+bob")).send("for later")
     async with client(server.port, "bob", cursors={**cursors, sent.room: 0}, log=log) as bob:
         assert await next_message(bob) == sent
 

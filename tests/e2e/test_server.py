@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.daemon import PROGRAM, Daemon, StartDaemon
+from tests.daemon import PROGRAM, Daemon, StartDaemon, run_daemon
 from tests.peer import Connect, Peer
 from tests.people import People
 
@@ -110,6 +110,7 @@ async def test_pki_revoke_ends_a_live_connection_within_a_second(
     mallory = await dial(running, "mallory", of=own_people)
     (frame,) = await mallory.rest()
     assert (frame["type"], frame["code"]) == ("error", "revoked")
+    await alice.until("crl-changed")
     await alice.until("left", count=1)
     await alice.quiet()
 
@@ -140,6 +141,22 @@ async def test_it_starts_from_nothing_and_says_how_to_join(
     assert await running.ended() == 0
     for private in ("ca.key", "server.key"):
         assert (tmp_path / "pki" / private).stat().st_mode & 0o077 == 0
+
+
+async def test_it_says_which_rooms_it_can_read(
+    people: People, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    running = await daemon()
+    assert "rooms: lobby (plain: the server can read them)" in running.log
+    running.process.kill()
+    await running.ended()
+    async with trio.open_nursery() as nursery:
+        words = ["--room", "lobby", "--room", "ops"]
+        again: Daemon = await nursery.start(run_daemon, people.ca, tmp_path / "chat.db", *words)
+        assert "rooms: ops (encrypted: the server cannot read them)" in again.log
+        assert "rooms: lobby (plain: the server can read them)" in again.log
+        assert any("room lobby is open and plain, and stays so" in line for line in again.log)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_taken_port_is_one_error_and_one_hint(

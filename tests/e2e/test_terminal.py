@@ -137,6 +137,7 @@ class Running:
 def running(people: People, folder: Path) -> Iterator[Running]:
     rooms = [f"room{number}" for number in range(30)]
     words = ["serve", "--ca", str(people.ca), "--db", str(folder / "chat.db"), "--port", "0"]
+    words += ["--plain"]
     words += [word for room in rooms for word in ("--room", room)]
     config = folder / "server.toml"
     config.write_text("[limits]\ninput_burst = 100000\ninput_rate = 1000000\n")

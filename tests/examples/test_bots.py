@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.conftest import plain_direct
 from trio_chat import Client, Room, ServerConfig, connect, serve
 from trio_chat.pki import Authority
 from trio_chat.protocol.frames import Message
@@ -44,10 +45,16 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def address(pki: Path, tmp_path: Path) -> AsyncIterator[str]:
     config = ServerConfig(
-        ca=pki / "ca.crt", db=tmp_path / "chat.db", port=0, rooms=("lobby",), durability="process"
+        ca=pki / "ca.crt",
+        db=tmp_path / "chat.db",
+        port=0,
+        rooms=("lobby",),
+        mode="plain",
+        durability="process",
     )
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve, config)
+        await plain_direct(server, "alice", "echo_bot")
         yield f"localhost:{server.port}"
         nursery.cancel_scope.cancel()
 
@@ -170,7 +177,7 @@ async def test_echo_answers_people_and_neither_notices_nor_bots(start: Start, en
         await lobby.send("nothing for it")
         await lobby.send("!echo  as it is ")
         assert await heard(alice) == " as it is "
-        private = await alice.direct("echo_bot")
+        private = await alice.join("@alice+echo_bot")
         await private.send("between us")
         assert await heard(alice) == "between us"
 

@@ -438,7 +438,7 @@ async def test_what_comes_together_is_said_in_its_order(
 ) -> None:
     server = await run_server()
     alice, bob = await enter(server, "alice"), await enter(server, "bob")
-    await bob.say("create", room="side", id="c")
+    await bob.say("create", room="side", mode="plain", id="c")
     await bob.until("ok", id="c")
     for peer in (alice, bob):
         await peer.say("join", room="side")

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.conftest import Serve
+from tests.conftest import Serve, plain_direct
 from tests.peer import Connect, Frame, Peer
 from tests.people import People
 from trio_chat.protocol.frames import Command
@@ -93,7 +93,7 @@ async def test_a_skipped_counter_is_out_of_order_and_does_not_advance(
 
 async def test_counters_are_per_device_and_room(server: Server, enter: Connect) -> None:
     alice = await enter(server, "alice", "lobby", device="a")
-    assert (await alice.ask("create", room="ops"))["type"] == "ok"
+    assert (await alice.ask("create", room="ops", mode="plain"))["type"] == "ok"
     await alice.enter("ops")
     other = await enter(server, "alice", device="b")
     await alice.until("entered", count=2)
@@ -167,7 +167,7 @@ async def test_joining_a_room_that_is_not_there_is_refused(server: Server, enter
 
 async def test_names_of_rooms_and_people_are_case_folded(server: Server, enter: Connect) -> None:
     alice = await enter(server, "alice")
-    assert (await alice.ask("create", room="Straße"))["type"] == "ok"
+    assert (await alice.ask("create", room="Straße", mode="plain"))["type"] == "ok"
     assert refusal(await alice.ask("create", room="STRASSE")) == "room-exists"
     joined = await alice.join(unicodedata.normalize("NFD", "straße"))
     assert joined["room"] == "Straße"
@@ -401,7 +401,8 @@ async def test_rooms_are_paged_and_say_how_many_are_there(
             break
     assert [room["room"] for room in found] == ["art", "bar", "lobby", "ops", "Zoo"]
     (ops,) = [room for room in found if room["room"] == "ops"]
-    assert ops == {"room": "ops", "mode": "plain", "topic": "Servers", "count": 2, "seq": 1}
+    about = {"mode": "plain", "access": "open", "topic": "Servers", "count": 2, "seq": 1}
+    assert ops == {"room": "ops", **about}
 
 
 async def test_whois_tells_the_devices_that_are_here_and_their_keys(
@@ -475,13 +476,14 @@ async def test_two_people_have_a_room_that_nobody_else_can_enter_or_see(
     carol = await enter(server, "carol")
     await alice.until("entered", count=3)
     await bob.until("entered", count=3)
-    room = (await alice.join("@alice+bob"))["room"]
-    assert room == "@alice+bob"
-    await alice.post(room, "psst")
-    await alice.until("message", room=room, text="psst")
+    joined = await alice.join("~alice+bob")
+    room = joined["room"]
+    about = (room, joined["mode"], joined["access"], joined["role"], joined["epoch"])
+    assert about == ("~alice+bob", "encrypted", "closed", "owner", 0)
+    await alice.begin(room)
     await bob.expect("direct", room=room, user="alice", seq=1)
     await bob.join(room, after=0)
-    await bob.until("message", room=room, from_="alice", text="psst")
+    await bob.until("message", room=room, from_="alice", kind="create")
     assert refusal(await carol.ask("join", room=room)) == "no-room"
     assert refusal(await carol.ask("history", room=room)) == "not-member"
     assert refusal(await carol.ask("list", room=room)) == "not-member"
@@ -497,6 +499,7 @@ async def test_a_direct_notice_comes_once_until_the_room_is_joined(
     server: Server, enter: Connect
 ) -> None:
     alice, bob = await pair(server, enter)
+    await plain_direct(server, "alice", "bob")
     await alice.enter("@alice+bob")
     for number in range(3):
         await alice.post("@alice+bob", str(number))
@@ -511,16 +514,35 @@ async def test_a_direct_notice_comes_once_until_the_room_is_joined(
 
 async def test_a_two_person_room_has_one_spelling(server: Server, enter: Connect) -> None:
     alice, _ = await pair(server, enter)
-    assert (await alice.join("@ALICE+Bob"))["room"] == "@alice+bob"
-    for name in ("@bob+alice", "@alice", "@alice+bob+carol", "@alice+", "@+alice", "@alice+ bob"):
+    assert (await alice.join("~ALICE+Bob"))["room"] == "~alice+bob"
+    for name in ("~bob+alice", "~alice", "~alice+bob+carol", "~alice+", "~+alice", "~alice+ bob"):
         reply = refusal(await alice.ask("join", room=name))
         assert reply in ("no-room", "no-user"), name
 
 
+async def test_plain_two_person_rooms_are_entered_where_they_are_and_never_made(
+    server: Server, enter: Connect
+) -> None:
+    alice, bob = await pair(server, enter)
+    assert refusal(await alice.ask("join", room="@alice+bob")) == "no-room"
+    await plain_direct(server, "alice", "bob")
+    joined = await alice.join("@ALICE+bob")
+    assert (joined["mode"], joined["access"], joined["role"]) == ("plain", "closed", "member")
+    await alice.post("@alice+bob", "psst")
+    await bob.until("direct", room="@alice+bob", user="alice", seq=1)
+    assert [room["room"] for room in (await bob.ask("list-rooms"))["rooms"]] == [
+        "@alice+bob",
+        "lobby",
+    ]
+    carol = await enter(server, "carol")
+    assert refusal(await carol.ask("join", room="@alice+bob")) == "no-room"
+    assert refusal(await alice.ask("invite", room="@alice+bob", user="carol")) == "forbidden"
+
+
 async def test_nobody_can_be_written_to_who_was_never_here(server: Server, enter: Connect) -> None:
     alice = await enter(server, "alice")
-    assert refusal(await alice.ask("join", room="@alice+zoe")) == "no-user"
-    assert refusal(await alice.ask("create", room="@alice+zoe")) == "bad-name"
+    assert refusal(await alice.ask("join", room="~alice+zoe")) == "no-user"
+    assert refusal(await alice.ask("create", room="~alice+zoe")) == "bad-name"
 
 
 async def test_who_was_away_finds_the_room_at_the_next_visit(
@@ -530,6 +552,7 @@ async def test_who_was_away_finds_the_room_at_the_next_visit(
     alice, bob = await pair(server, enter)
     await bob.close()
     await alice.until("left")
+    await plain_direct(server, "alice", "bob")
     await alice.enter("@alice+bob")
     await alice.post("@alice+bob", "for later")
     await alice.expect("message")

@@ -16,7 +16,7 @@ from trio_chat.store import Store
 async def test_a_refused_join_leaves_one_where_one_was(
     server: Server, enter: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice = await enter(server, "alice", "@alice+alice")
+    alice = await enter(server, "alice", "~alice+alice")
 
     async def fail(*_: object) -> None:
         await trio.lowlevel.checkpoint()
@@ -24,10 +24,9 @@ async def test_a_refused_join_leaves_one_where_one_was(
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "find_room", fail)
-        reply = await alice.ask("join", room="@alice+alice")
+        reply = await alice.ask("join", room="~alice+alice")
         assert reply["code"] == "store"
-    await alice.post("@alice+alice", "still here")
-    await alice.until("message", text="still here")
+    await alice.begin("~alice+alice")  # still here
 
 
 async def test_others_get_turns_while_many_rooms_are_told(

@@ -61,6 +61,7 @@ async def test_a_live_connection_ends_when_its_certificate_is_revoked(
     await alice.expect("entered", count=2)
     own_people.revoke("mallory")
     assert (await mallory.rest())[-1] == {"type": "closing", "reason": "revoked"}
+    await alice.expect("crl-changed")
     await alice.expect("left", count=1)
     await alice.quiet()
 
@@ -120,7 +121,8 @@ async def test_a_list_that_cannot_be_used_lets_nobody_new_in_until_it_is_mended(
         await bob.close()
     assert frame["code"] == "crl"
     assert "pki crl" in frame["text"]
-    await alice.quiet()  # who is in stays in
+    await alice.say("ping")
+    await alice.until("pong")  # who is in stays in
     crl.write_bytes(good)
     while True:
         bob = await dial(server, "bob", of=own_people)

@@ -24,7 +24,9 @@ from trio_chat.store import Store
 async def test_draining_tells_everybody_and_ends(
     people: People, tmp_path: Path, enter: Connect
 ) -> None:
-    config = ServerConfig(ca=people.ca, db=tmp_path / "chat.db", port=0, rooms=("lobby",))
+    config = ServerConfig(
+        ca=people.ca, db=tmp_path / "chat.db", port=0, rooms=("lobby",), mode="plain"
+    )
     async with trio.open_nursery() as nursery:
         server: Server = await nursery.start(serve, config)
         peers = [await enter(server, f"user{number}") for number in range(3)]
@@ -67,7 +69,9 @@ async def test_what_was_accepted_before_draining_is_in_the_log(
 
 
 async def test_draining_twice_does_not_wait(people: People, tmp_path: Path, enter: Connect) -> None:
-    config = ServerConfig(ca=people.ca, db=tmp_path / "chat.db", port=0, rooms=("lobby",))
+    config = ServerConfig(
+        ca=people.ca, db=tmp_path / "chat.db", port=0, rooms=("lobby",), mode="plain"
+    )
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             server: Server = await nursery.start(serve, config)
@@ -146,6 +150,28 @@ async def test_statistics_count_what_there_is(
     assert (found.unauthenticated, found.behind) == (1, 0)
 
 
+async def test_a_room_keeps_the_mode_that_it_was_made_with(
+    run_server: Serve, enter: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await run_server("board", mode="plain")
+    alice = await enter(server, "alice", "board")
+    assert (await alice.ask("create", room="den"))["type"] == "ok"
+    server.drain()
+    await alice.rest()
+    server = await run_server("board", "ops", "den", mode="encrypted")
+    assert server.modes == {"board": "plain", "ops": "encrypted", "den": "encrypted"}
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        "room board is open and plain, and stays so",
+        "room den is closed and encrypted, and stays so",
+    ]
+    alice = await enter(server, "alice", "board", "ops", "den")
+    assert (await alice.join("board"))["mode"] == "plain"
+    assert (await alice.join("ops"))["mode"] == "encrypted"
+    bob = await enter(server, "bob", "ops")
+    assert (await bob.ask("join", room="den"))["code"] == "no-room"
+
+
 async def test_a_defect_in_one_connection_ends_it_alone(
     server: Server,
     enter: Connect,
@@ -170,7 +196,9 @@ async def test_a_defect_in_one_connection_ends_it_alone(
 
 
 async def test_cancelling_it_ends_it_at_any_moment(people: People, tmp_path: Path) -> None:
-    config = ServerConfig(ca=people.ca, db=tmp_path / "chat.db", port=0, rooms=("lobby",))
+    config = ServerConfig(
+        ca=people.ca, db=tmp_path / "chat.db", port=0, rooms=("lobby",), mode="plain"
+    )
     for steps in range(0, 48, 4):
         async with trio.open_nursery() as nursery:
             server: Server = await nursery.start(serve, config)
@@ -206,7 +234,12 @@ async def test_draining_takes_no_longer_than_its_limit(
     monkeypatch.setattr(Store, "append", stuck)
     limits = Limits(drain_timeout=0.1)
     config = ServerConfig(
-        ca=people.ca, db=tmp_path / "chat.db", port=0, rooms=("lobby",), limits=limits
+        ca=people.ca,
+        db=tmp_path / "chat.db",
+        port=0,
+        rooms=("lobby",),
+        mode="plain",
+        limits=limits,
     )
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:

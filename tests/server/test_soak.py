@@ -263,7 +263,7 @@ class Town:
             lambda: peer.ask("nick", nick="someone else"),
             lambda: peer.ask("away", text="for tea"),
             lambda: peer.ask("topic", room=room, text="tea"),
-            lambda: peer.ask("join", room=f"@{min(peer.name, 'stayer0')}+stayer0"),
+            lambda: peer.ask("join", room=f"~{min(peer.name, 'stayer0')}+stayer0"),
             lambda: peer.ask("leave", room=room),
             lambda: peer.ask("nonsense"),
         )

@@ -226,7 +226,7 @@ async def test_a_private_room_that_refuses_does_not_end_the_start(stage: Stage) 
     for name in ("bob", "carol"):
         room = stage.client.room(names.direct_room("alice", name), "alice", name, peer=name)
         room.said(name, f"psst from {name}")
-    stage.client.refused["@alice+bob"] = TooMany("no more rooms")
+    stage.client.refused[names.direct_room("alice", "bob")] = TooMany("no more rooms")
     await stage.start()
     assert "error: no more rooms" in stage.screen
     assert "psst from carol" in stage.screen

@@ -24,6 +24,11 @@ __all__ = ["EPILOG", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 _HERE = ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
+_MODES = {
+    "encrypted": "the server cannot read them",
+    "plain": "the server can read them",
+}
+
 USAGE = "trio-chat serve [--room NAME]... [--ca FILE] [ARGUMENTS]"
 SUMMARY = "run a chat server, with a CA of its own on first start"
 EPILOG = """\
@@ -272,14 +277,11 @@ def _warn_of_names(ca: Path, cert: Path | None, names: Sequence[str]) -> None:
 def _announce(server: Server, first: FirstStart | None) -> None:
     from trio_chat.address import Address
 
-    rooms = ", ".join(server.config.rooms)
-    if not rooms:
-        kind = "none; `/create NAME` makes one"
-    elif server.config.mode == "plain":
-        kind = f"{rooms} (plain: the server can read them)"
-    else:
-        kind = f"{rooms} (encrypted: the server cannot read them)"
-    print(f"rooms: {kind}", file=sys.stderr)
+    if not server.modes:
+        print("rooms: none; `/create NAME` makes one", file=sys.stderr)
+    for mode, meaning in _MODES.items():
+        if rooms := ", ".join(name for name in server.modes if server.modes[name] == mode):
+            print(f"rooms: {rooms} ({mode}: {meaning})", file=sys.stderr)
     for host, port in server.addresses:
         print(f"listening on {Address(host, port)}", file=sys.stderr)
     if first is not None:

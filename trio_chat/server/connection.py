@@ -33,6 +33,7 @@ from trio_chat.identity import ADMIN, BOT, Identity, client_identity
 from trio_chat.protocol.codec import decode_command
 from trio_chat.protocol.frames import PROTOCOL, Closing, Command, Error, Hello, Member
 from trio_chat.protocol.lines import LineBuffer
+from trio_chat.server.delivery import Pledge
 from trio_chat.server.dispatch import handle
 from trio_chat.server.outlet import Outlet
 from trio_chat.transport import Slots, Wire
@@ -182,6 +183,7 @@ class Connection(Outlet):
         self.stop()
         for cursor in list(self.cursors.values()):
             cursor.room.leave(self)
+        _abandon(self._entries)
         self.drop_upload()
         self._server.forget(self, authenticated)
         self.be_gone()
@@ -304,7 +306,11 @@ class Connection(Outlet):
             try:
                 inbox.send_nowait(entries)
             except trio.WouldBlock:
-                await inbox.send(entries)
+                try:
+                    await inbox.send(entries)
+                except trio.Cancelled:
+                    _abandon(entries)
+                    raise
 
     def drop_upload(self) -> None:
         """Have done with the blob that it put, if it put one."""
@@ -327,6 +333,13 @@ class Connection(Outlet):
                 retry_after=error.retry_after,
             )
         )
+
+
+def _abandon(entries: list[Entry]) -> None:
+    """Have done with entries that do not reach their room."""
+    for entry in entries:
+        if isinstance(entry.ticket, Pledge):
+            entry.ticket.let_go()
 
 
 def _cause(error: BaseException) -> str:

@@ -15,7 +15,7 @@ import trio
 
 from trio_chat.chat.epochs import Commit, Sealed
 from trio_chat.chat.ledger import Entry, sealed_rest
-from trio_chat.errors import BadFrame, NoBlob, NoGroup, NoWelcome, Refused, WrongMode
+from trio_chat.errors import BadFrame, NoBlob, NoGroup, NoWelcome, Refused, TooMany, WrongMode
 from trio_chat.protocol.frames import (
     Blob,
     GetBlob,
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from trio_chat.server.room import Room
     from trio_chat.server.server import Server
 
-__all__ = ["get_blob", "get_info", "get_welcome", "put_blob", "send"]
+__all__ = ["Pledge", "get_blob", "get_info", "get_welcome", "put_blob", "send"]
 
 ENDS = frozenset({"commit", "create"})  # an epoch
+WELCOMED = 1000  # devices that have Welcomes in one commit
 
 
 async def send(server: Server, connection: Connection, frame: SendSealed) -> None:
@@ -47,10 +48,10 @@ async def send(server: Server, connection: Connection, frame: SendSealed) -> Non
     room = cursor.room
     _check_mode(room)
     commit: Commit | None = None
-    ticket: Connection | _Pledge = connection
+    ticket: Connection | Pledge = connection
     if frame.kind in ENDS:
         commit, upload = _commit(connection, room, frame)
-        ticket = _Pledge(connection, upload)
+        ticket = Pledge(connection, upload)
     elif frame.welcomes is not None or frame.info is not None or frame.tree is not None:
         raise BadFrame("only `commit` and `create` bring `welcomes`, `info` and `tree`")
     rest = sealed_rest(cursor.who, frame.n, frame.epoch, frame.kind, frame.body)
@@ -62,6 +63,8 @@ def _commit(connection: Connection, room: Room, frame: SendSealed) -> tuple[Comm
     if frame.info is None or frame.tree is None:
         raise BadFrame(f"`{frame.kind}` wants `info` and `tree`")
     welcomes = [(each.to, each.body) for each in frame.welcomes or ()]
+    if sum(len(devices) for devices, _ in welcomes) > WELCOMED:
+        raise TooMany(f"one commit lets in at most {WELCOMED} devices")
     upload = connection.upload
     if upload is None or not upload.whole or (upload.room, upload.digest) != (room.key, frame.tree):
         return Commit(frame.info, frame.tree, welcomes), None
@@ -70,22 +73,27 @@ def _commit(connection: Connection, room: Room, frame: SendSealed) -> tuple[Comm
 
 
 @attrs.frozen
-class _Pledge:
-    """Lets go of a commit's blob when its fate is known."""
+class Pledge:
+    """A commit's ticket: lets go of its blob when its fate is known."""
 
     connection: Connection
     upload: Upload | None
 
     def accepted(self, seq: int) -> None:
-        if self.upload is not None:
-            if self.connection.upload is self.upload:
-                self.connection.drop_upload()
-            self.upload.let_go()
+        """It is in the log, and the blob is the room's."""
+        if self.upload is not None and self.connection.upload is self.upload:
+            self.connection.drop_upload()
+        self.let_go()
 
     def refused(self, error: Refused) -> None:
+        """It is not; the connection may try again with the same blob."""
+        self.let_go()
+        self.connection.refused(error)
+
+    def let_go(self) -> None:
+        """Have done with it."""
         if self.upload is not None:
             self.upload.let_go()
-        self.connection.refused(error)
 
 
 async def put_blob(server: Server, connection: Connection, frame: PutBlob) -> None:

@@ -80,8 +80,8 @@ class Outlet:
 
     @property
     def far_behind(self) -> bool:
-        """Is it owed so much that it is told nothing more that can be left out?"""
-        return self.debt >= DEBT
+        """Is it owed so much, or at its end, that it is told nothing that it can ask for?"""
+        return self.scope.cancel_called or self.debt >= DEBT
 
     @property
     def behind(self) -> bool:

@@ -38,6 +38,8 @@ async def keep_pulse(server: Server) -> None:
         now = trio.current_time()
         for number, connection in enumerate(list(server.connections), 1):
             _beat(connection, server.limits, now)
+            if connection.upload is not None and connection.upload.is_idle(now):
+                connection.drop_upload()
             if number % FAIRNESS == 0:
                 await trio.lowlevel.checkpoint()
         for room in server.rooms:
@@ -53,8 +55,6 @@ async def keep_pulse(server: Server) -> None:
 def _beat(connection: Connection, limits: Limits, now: float) -> None:
     """Ask, end, or leave alone. Whoever is asked has time to answer, however long it was silent."""
     silent = now - connection.heard
-    if connection.upload is not None and connection.upload.is_idle(now):
-        connection.drop_upload()
     if connection.wire.blocked or connection.busy:
         # Not its fault; the kernel decides (TCP_USER_TIMEOUT). But whoever is behind
         # for longer than anything is kept will never catch up.

@@ -143,10 +143,13 @@ class Room:
         now = time.time()
         draft = self.ledger.draft(entries, now)
         batch = draft.batch
-        # Those who lost against a commit must not hear of it before it is in the log.
-        later = batch is not None and bool(batch.commits)
-        if not later:
-            _refuse(draft.refused)
+        later: list[tuple[Entry, Refused]] = []
+        if draft.refused:
+            # Who is told to read on must find in the log what it is to read.
+            if batch is not None and any(isinstance(why, Stale) for _, why in draft.refused):
+                later = draft.refused
+            else:
+                _refuse(draft.refused)
         if batch is None:
             return
         try:
@@ -159,25 +162,20 @@ class Room:
                     body=batch.body,
                     counters=batch.counters,
                     topic=batch.topic,
-                    turns=_turns(self.ledger.epoch, batch) if later else None,
+                    turns=_turns(self.ledger.epoch, batch) if batch.commits else None,
                 )
             )
         except StoreError as error:
             log.error("room %s: cannot write the log: %s", self.name, error)
             _refuse([(entry, self._unavailable(entry)) for entry in batch.entries])
-            if later:
-                _refuse(
-                    [
-                        (entry, self._unavailable(entry) if isinstance(why, Stale) else why)
-                        for entry, why in draft.refused
-                    ]
-                )
+            for entry, why in later:
+                why = self._unavailable(entry) if isinstance(why, Stale) else why
+                _receipt(entry).refused(why)
             return
         if trees is not None:
             self.ledger.trees = trees
         await self._publish(batch)
-        if later:
-            _refuse(draft.refused)
+        _refuse(later)
 
     def _unavailable(self, entry: Entry) -> StoreUnavailable:
         text = "the server cannot write its log now; nothing was said, try again later"

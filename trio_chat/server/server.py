@@ -63,6 +63,7 @@ class Server:
 
     Attributes:
         addresses: Where it listens, as (host, port).
+        modes: The modes of the rooms that it was told to have, which may be others than told.
         connections: Those that have been welcomed.
         people: The same by person.
         stopped: Set when it has ended and its database can be opened by another.
@@ -87,6 +88,7 @@ class Server:
         self.uploads = Uploads(config.limits)
         self.claims = Claims(config.limits)
         self.stopped = stopped
+        self.modes: dict[str, str] = {}
         self.addresses: list[tuple[str, int]] = []
         self.connections: dict[Connection, None] = {}
         self.people: dict[names.Key, list[Connection]] = {}
@@ -149,7 +151,7 @@ class Server:
         context = server_context(config.cert, config.key, config.ca, passphrase=config.passphrase)
         revocations = Revocations(config.crl, config.ca)
         revocations.load(seen=self.revocations.seen)
-        await _have_rooms(self.store, config)
+        self.modes = await _have_rooms(self.store, config)
         changed = revocations.text != self.revocations.text
         self.config, self.context, self.revocations = config, context, revocations
         for each in (self.rooms, self.admission, self.uploads, self.claims):
@@ -317,11 +319,12 @@ async def serve(
         async with open_store(config.db, key=key, durability=config.durability) as store:
             revocations = Revocations(config.crl, config.ca)
             revocations.load(seen=await store.get("crl") is not None)
-            await _have_rooms(store, config)
+            modes = await _have_rooms(store, config)
             listeners = open_listeners(config.host, config.port)
             try:
                 async with trio.open_nursery() as nursery:
                     server = Server(config, context, revocations, store, nursery, stopped)
+                    server.modes = modes
                     server.addresses = [each.getsockname()[:2] for each in listeners]
                     await server.remember_list()
                     await _run(server, listeners, task_status)
@@ -331,12 +334,15 @@ async def serve(
         stopped.set()
 
 
-async def _have_rooms(store: Store, config: ServerConfig) -> None:
-    """Make the rooms that are not there; say which are there and are something else."""
+async def _have_rooms(store: Store, config: ServerConfig) -> dict[str, str]:
+    """Make the rooms that are not there; say which are something else. Return their modes."""
+    modes = {}
     for name in config.rooms:
         row = await ensure_room(store, name, time.time(), mode=config.mode)
         if (row.mode, row.access) != (config.mode, "open"):
             log.warning("room %s is %s and %s, and stays so", row.name, row.access, row.mode)
+        modes[row.name] = row.mode
+    return modes
 
 
 async def _run(

@@ -47,7 +47,8 @@ class Publish:
         statement = "SELECT package FROM key_package WHERE user = ? AND device = ? AND last = 0"
         with rows_of(transaction.db, statement, *owner) as rows:
             present = {package for (package,) in rows}
-        new = [package for package in dict.fromkeys(self.packages) if package not in present]
+        given = dict.fromkeys(self.packages[-self.keep :])
+        new = [package for package in given if package not in present]
         insert = "INSERT INTO key_package(user, device, last, time, package) VALUES(?, ?, ?, ?, ?)"
         transaction.db.executemany(insert, [(*owner, 0, self.now, package) for package in new])
         transaction.run(
