@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trio_chat.errors import ChatError, NotMember, NotTrusted, Unreachable
+from trio_chat.errors import ChatError, Disconnected, NotMember, NotTrusted, Unreachable
 
-__all__ = ["answered_amiss", "device_changed", "left", "lost", "not_plain"]
+__all__ = ["answered_amiss", "closed", "device_changed", "left", "lost", "not_plain"]
 
 
 def left(room: str) -> ChatError:
@@ -35,3 +35,8 @@ def device_changed() -> ChatError:
     return Unreachable(
         "the certificate's key changed while this was under way", hint="look whether it arrived"
     )
+
+
+def closed() -> ChatError:
+    """The program has closed the client."""
+    return Disconnected("the client is closed")

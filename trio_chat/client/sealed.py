@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, assert_never
 import trio
 
 from trio_chat.client.blobs import decode, download, encode, upload
+from trio_chat.client.entries import Frame, as_entry, as_paged
 from trio_chat.client.news import News, as_event
 from trio_chat.client.requests import Asking, Ticket
-from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.state import RoomState
 from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.delivery import (
     Claim,
@@ -54,7 +55,6 @@ from trio_chat.errors import (
     Unsent,
 )
 from trio_chat.protocol import frames
-from trio_chat.protocol.codec import decode_event_object
 
 if TYPE_CHECKING:
     from trio_chat.client.encryption import Encryption
@@ -65,7 +65,6 @@ BATCH = 500  # entries dealt with in one go
 PAGE = 200  # entries asked for at once
 RETRY = 5.0  # seconds after which is asked again what the server would not answer
 
-Frame = frames.Message | frames.Topic | UnknownEntry
 Order = Callable[[Conversation], None]
 
 
@@ -111,7 +110,7 @@ class SealedRoom:
 
     def entry(self, frame: Frame) -> None:
         """An entry of the log has come."""
-        self.queue.append(_entry(frame))
+        self.queue.append(as_entry(frame))
         self._wake.set()
 
     def refused(self, n: int, error: Refused) -> None:
@@ -234,7 +233,7 @@ class SealedRoom:
                 return
             reply = await self._ask(frames.History(self.state.name, after=after, limit=PAGE))
             assert isinstance(reply, frames.Page)
-            found = [e for e in map(_paged, reply.entries) if after < e.seq < end]
+            found = [e for e in map(as_paged, reply.entries) if after < e.seq < end]
             if reply.first > after + 1:
                 skip = partial(conversation.skipped, reply.first - 1, time.time())
                 await self._encryption.work(skip)
@@ -362,41 +361,3 @@ class SealedRoom:
         for table in tables:
             if token in table:
                 table.pop(token).fail(Unsent(reason))
-
-
-def _entry(frame: Frame) -> LogEntry:
-    """Return an entry as the conversation takes it; what it cannot be is `other`."""
-    if isinstance(frame, frames.Message) and frame.body is not None and frame.epoch is not None:
-        try:
-            body = decode(frame.body)
-        except ProtocolError:
-            body = b""
-        if frame.kind in ("message", "proposal", "commit", "create"):
-            return LogEntry(
-                seq=frame.seq,
-                time=frame.time,
-                user=frame.sender,
-                device=frame.device,
-                n=frame.n,
-                epoch=frame.epoch,
-                kind=frame.kind,  # type: ignore[arg-type]  # narrowed by the test above
-                body=body,
-            )
-    return LogEntry(
-        seq=frame.seq, time=0.0, user="", device="", n=0, epoch=0, kind="other", body=b""
-    )
-
-
-def _paged(found: object) -> LogEntry:
-    """Return an entry of a page."""
-    if not isinstance(found, dict) or type(found.get("seq")) is not int:
-        raise ProtocolError("the server sent a page of something else")
-    try:
-        entry: object = decode_event_object(found)
-    except ProtocolError as error:
-        if error.code != "unknown-type":
-            raise
-        entry = UnknownEntry("", found["seq"])
-    if isinstance(entry, frames.Message | frames.Topic | UnknownEntry):
-        return _entry(entry)
-    raise ProtocolError("the server sent a page of something else")
