@@ -108,8 +108,9 @@ def encode_payload(payload: Payload) -> bytes:
         ValueError: It is too large, or such that nobody would take it.
     """
     if isinstance(payload, Unknown):
-        return payload.data
-    data = _encode((_NAMES[type(payload)], _fields(payload)))
+        data = payload.data
+    else:
+        data = _encode((_NAMES[type(payload)], _fields(payload)))
     try:
         decode_payload(data)
     except DecodeError as error:
