@@ -11,6 +11,10 @@ from trio_chat.client.events import Gap as Gap
 from trio_chat.client.events import Offline as Offline
 from trio_chat.client.events import RoomClosed as RoomClosed
 from trio_chat.client.events import RoomReset as RoomReset
+from trio_chat.client.news import ComparisonAsked as ComparisonAsked
+from trio_chat.client.news import ComparisonDone as ComparisonDone
+from trio_chat.client.news import ComparisonFailed as ComparisonFailed
+from trio_chat.client.news import ComparisonShown as ComparisonShown
 from trio_chat.client.news import Excluded as Excluded
 from trio_chat.client.news import KeyChanged as KeyChanged
 from trio_chat.client.news import MembersChanged as MembersChanged
@@ -18,22 +22,32 @@ from trio_chat.client.news import News as News
 from trio_chat.client.news import Readable as Readable
 from trio_chat.client.news import Unreadable as Unreadable
 from trio_chat.client.room import Room as Room
+from trio_chat.client.trusting import RoomReader as RoomReader
+from trio_chat.e2ee.people import Number as Number
+from trio_chat.e2ee.people import Standing as Standing
 
 __all__ = [
     "AUTO",
     "Client",
     "ClientEvent",
+    "ComparisonAsked",
+    "ComparisonDone",
+    "ComparisonFailed",
+    "ComparisonShown",
     "Connected",
     "Excluded",
     "Gap",
     "KeyChanged",
     "MembersChanged",
     "News",
+    "Number",
     "Offline",
     "Readable",
     "Room",
     "RoomClosed",
+    "RoomReader",
     "RoomReset",
+    "Standing",
     "Unreadable",
     "connect",
 ]

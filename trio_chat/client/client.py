@@ -7,7 +7,8 @@ which outlives the connections, and waits for its tickets. What frames mean is n
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import trio
 
@@ -22,7 +23,9 @@ from trio_chat.client.lifeline import EVENT_LIMIT, Lifeline
 from trio_chat.client.room import Room
 from trio_chat.client.session import Session
 from trio_chat.client.state import RoomState
-from trio_chat.errors import ChatError, ConfigError, Refused, Unreachable
+from trio_chat.client.trusting import RoomReader, accept, numbers, own_devices, standing
+from trio_chat.e2ee.people import Number, Standing
+from trio_chat.errors import ChatError, ConfigError, Refused, Unreachable, Unsent
 from trio_chat.protocol.fields import Mode
 from trio_chat.protocol.frames import (
     Away,
@@ -244,6 +247,69 @@ class Client(Lifeline):
         self._check_open()
         check_line(Chat(text))
         return await self._wait(self._session.chat(text))
+
+    # --- keys --------------------------------------------------------------------------
+
+    async def standing(self, user: str) -> Standing:
+        """Return what we know of somebody: verified, certified, changed, or never met.
+
+        Raises:
+            ConfigError, StoreError: as `connect` says of `data`.
+        """
+        return await self._keys().inquire(lambda account, _: standing(account, user))
+
+    async def devices(self) -> list[RoomReader]:
+        """Return our own devices, as far as they are in rooms with this one; this one first."""
+        return await self._keys().inquire(
+            lambda account, rooms: own_devices(account, rooms, time.time())
+        )
+
+    async def safety_numbers(self, user: str) -> list[Number]:
+        """Return a safety number for each key of somebody in the rooms that we share.
+
+        It is that of two machines, and equal on the screens of both.
+        """
+        return await self._keys().inquire(lambda account, rooms: numbers(account, rooms, user))
+
+    async def accept(self, user: str, fingerprints: Collection[str] | None = None) -> list[str]:
+        """Go on with somebody's new keys, which are not verified by that; return which.
+
+        Args:
+            user: Whose.
+            fingerprints: Only these, of what people have seen; all that are new if left out.
+        """
+        return await self._keys().inquire(
+            lambda account, rooms: accept(account, rooms, user, fingerprints)
+        )
+
+    async def verify(self, user: str, device: str = "") -> None:
+        """Ask somebody to compare keys, or agree to it after `ComparisonAsked`.
+
+        The two-person room is joined for it. `ComparisonShown` and `ComparisonFailed` say what
+        comes of it; where another side has several keys, `device` names one of their devices.
+
+        Raises:
+            Unsent: it cannot be; the text says why.
+            Refused, Disconnected: as `direct`.
+        """
+        if names.key(user) == names.key(self.user):
+            raise Unsent("that is you; the machines of one person are told apart by /fp")
+        room = await self.direct(user)
+        await room._compare(lambda comparing: comparing.begin(time.time(), device))
+
+    async def answer(self, user: str, same: bool) -> None:
+        """Say whether two people see the same symbols; a no before there are any ends it.
+
+        Raises:
+            Unsent: there is no comparison.
+        """
+        room = await self.direct(user)
+        await room._compare(lambda comparing: comparing.answer(same))
+
+    def _keys(self) -> Encryption:
+        if self._encryption is None:
+            raise ConfigError("this client has no store to keep keys in")
+        return self._encryption
 
     # --- events and the end ------------------------------------------------------------
 

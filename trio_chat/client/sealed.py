@@ -11,44 +11,47 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import trio
 
-from trio_chat.client.blobs import decode, download, encode, upload
+from trio_chat import names
+from trio_chat.client.blobs import encode, upload
 from trio_chat.client.entries import Frame, as_entry, as_paged
-from trio_chat.client.news import News, as_event
+from trio_chat.client.events import ClientEvent
+from trio_chat.client.fetching import claim, fetch_info, fetch_welcome
+from trio_chat.client.news import News, as_comparison, as_event
 from trio_chat.client.requests import Asking, Ticket
 from trio_chat.client.state import RoomState
+from trio_chat.client.trusting import stand_by_own_key
+from trio_chat.e2ee.account import Account
+from trio_chat.e2ee.comparing import Comparing
 from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.delivery import (
+    ByCommit,
     Claim,
+    Entered,
     Event,
     FetchInfo,
     FetchList,
     FetchWelcome,
-    Info,
     LogEntry,
     NotSent,
-    Offer,
     Parcel,
     Said,
     Send,
     Step,
     Unreadable,
     Wait,
-    Welcomed,
 )
 from trio_chat.e2ee.following import Door
-from trio_chat.e2ee.payload import Payload
+from trio_chat.e2ee.history import last_topic
+from trio_chat.e2ee.payload import Payload, Topic
 from trio_chat.e2ee.place import Place
 from trio_chat.errors import (
     ChatError,
     Disconnected,
-    NoGroup,
     NotMember,
-    NoUser,
-    NoWelcome,
     ProtocolError,
     Refused,
     Unreachable,
@@ -66,6 +69,7 @@ PAGE = 200  # entries asked for at once
 RETRY = 5.0  # seconds after which is asked again what the server would not answer
 
 Order = Callable[[Conversation], None]
+T = TypeVar("T")
 
 
 class SealedRoom:
@@ -75,6 +79,7 @@ class SealedRoom:
         state: The room as the session has it.
         queue: Entries of its log that are not dealt with.
         conversation: None until the store is open.
+        comparing: In a two-person room, the comparison of keys.
         settled: Set once it is known whether this device can read and write here.
     """
 
@@ -82,6 +87,7 @@ class SealedRoom:
         self.state = state
         self.queue: deque[LogEntry] = deque()
         self.conversation: Conversation | None = None
+        self.comparing: Comparing | None = None
         self.settled = trio.Event()
         self.scope = trio.CancelScope()
         self._encryption = encryption
@@ -92,6 +98,7 @@ class SealedRoom:
         self._wake = trio.Event()
         self._life = 0  # which connection it is
         self._shown = 0  # nothing up to there is told to the program
+        self._entered = 0  # the entry with which we came in: with it everybody is new
 
     # What the session has for it: synchronous, in order
 
@@ -159,8 +166,7 @@ class SealedRoom:
         """Live through the room until it is left."""
         encryption = self._encryption
         with self.scope:
-            account = encryption.account
-            self.conversation = await encryption.work(Conversation, account, self._place)
+            self.conversation = await encryption.work(self._open, encryption.account)
             await self._recall(self.conversation)
             while True:
                 self._wake = trio.Event()
@@ -174,6 +180,21 @@ class SealedRoom:
                     await trio.sleep(getattr(error, "retry_after", None) or RETRY)
                 except Disconnected:
                     return
+
+    def _open(self, account: Account) -> Conversation:
+        conversation = Conversation(account, self._place)
+        if len(self._place.people) == 2:
+            self.comparing = Comparing(conversation)
+        self.state.topic = last_topic(account.store, self.state.key)
+        return conversation
+
+    async def inquire(self, function: Callable[[Conversation], T]) -> T:
+        """Ask the conversation something, in its thread; it may have something to send after it."""
+        if self.conversation is None:
+            raise Unsent("this room's keys are not at hand yet", hint="try again in a moment")
+        found = await self._encryption.work(function, self.conversation)
+        self._wake.set()
+        return found
 
     async def _recall(self, conversation: Conversation) -> None:
         """Tell the program what it wants to read on from, as far as that is here already."""
@@ -201,8 +222,11 @@ class SealedRoom:
             taken = 0
             if conversation.cursor is not None and entries:
                 taken = conversation.feed(entries, now)
+            self._look_on(conversation.events, now)
+            seen = len(conversation.events)
             step = conversation.next(now)
             events, conversation.events = conversation.events, []
+            self._look_on(events[seen:], now)
             return taken, step, events
 
         entries = self._next_entries(conversation)
@@ -216,6 +240,13 @@ class SealedRoom:
             self._wake.set()
             self._encryption.relieve()
         return life, step
+
+    def _look_on(self, events: Sequence[Event], now: float) -> None:
+        """See what the conversation's events mean for keys; in its thread."""
+        if self.comparing is not None:
+            self.comparing.process(events, now)
+        if any(isinstance(event, Entered) for event in events):
+            stand_by_own_key(self._encryption.account)
 
     def _next_entries(self, conversation: Conversation) -> list[LogEntry]:
         """Return what follows the cursor, as far as it is here without a gap."""
@@ -249,16 +280,16 @@ class SealedRoom:
             case Send(parcels):
                 await self._send(parcels, life)
             case FetchWelcome():
-                found = await self._fetch_welcome()
+                found = await fetch_welcome(self._ask, self.state.name)
                 await work(lambda: conversation.welcomed(found, time.time()))
             case FetchInfo():
-                info = await self._fetch_info()
+                info = await fetch_info(self._ask, self.state.name)
                 await work(lambda: conversation.informed(info, time.time()))
             case FetchList():
                 await self._encryption.fetch_list()
                 conversation.listed()
             case Claim(users):
-                offers = {user: await self._claim(user) for user in users}
+                offers = {user: await claim(self._ask, user) for user in users}
                 await work(lambda: conversation.claimed(offers, time.time()))
             case Wait(until):
                 left = float("inf") if until is None else max(0.0, until - time.time())
@@ -296,50 +327,17 @@ class SealedRoom:
                 )
             )
 
-    async def _fetch_welcome(self) -> Welcomed | None:
-        try:
-            found = await self._ask(frames.GetWelcome(self.state.name))
-        except NoWelcome:
-            return None
-        assert isinstance(found, frames.MlsWelcome)
-        tree = await self._tree(found.tree)
-        return Welcomed(epoch=found.epoch, seq=found.seq, body=decode(found.body), tree=tree)
-
-    async def _fetch_info(self) -> Info | None:
-        while True:
-            try:
-                found = await self._ask(frames.GetInfo(self.state.name))
-            except NoGroup:
-                return None
-            assert isinstance(found, frames.Info)
-            tree = await self._tree(found.tree)
-            if tree:
-                return Info(epoch=found.epoch, seq=found.seq, body=decode(found.body), tree=tree)
-
-    async def _tree(self, blob: str) -> bytes:
-        """Return a group's tree, or nothing if it is no longer kept."""
-        try:
-            return await download(self._ask, self.state.name, blob)
-        except Refused as error:
-            if error.code == "no-blob":
-                return b""
-            raise
-
-    async def _claim(self, user: str) -> list[Offer]:
-        try:
-            found = await self._ask(frames.ClaimPackages(user))
-        except NoUser:
-            return []
-        assert isinstance(found, frames.Packages)
-        return [Offer(each.device, decode(each.package)) for each in found.packages]
-
     # What the program learns
 
     def _tell(self, conversation: Conversation, events: Sequence[Event]) -> None:
-        told = []
+        told: list[ClientEvent] = []
         for event in events:
             found = as_event(self.state.name, event)
             match event:
+                case Entered(seq=seq):
+                    self._entered = seq
+                case Said(payload=Topic(text=text)):
+                    self.state.topic = text
                 case Said(id=token) if token is not None:
                     ticket = self._tickets.pop(token, None)
                     if ticket is not None and isinstance(found, frames.Message | frames.Topic):
@@ -352,8 +350,13 @@ class SealedRoom:
                 if (done := self._done.pop(token, None)) is not None:
                     done.resolve(None)
             old = isinstance(event, Said | Unreadable) and event.seq <= self._shown
-            if found is not None and not old:
+            ours = isinstance(event, ByCommit) and event.seq == self._entered
+            if found is not None and not old and not ours:
                 told.append(found)
+        if self.comparing is not None:
+            happened, self.comparing.events = self.comparing.events, []
+            peer = names.peer_of(self.state.key, self._place.me) or ""
+            told += [as_comparison(self.state.name, peer, each) for each in happened]
         self._encryption.tell(told)
 
     def _not_done(self, token: int, reason: str) -> None:

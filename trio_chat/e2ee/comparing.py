@@ -151,10 +151,10 @@ class Comparing:
         """
         if same and self._shown is not None and self._with is not None:
             _, person = self._shown
-            people = self._room.membership.account.people
-            people.verify(person)
-            with self._room.membership.account.store.event() as changes:
-                for user, pin in people.to_write().items():
+            account = self._room.membership.account
+            account.people.verify(person)
+            with account.store.event() as changes:
+                for user, pin in account.people.to_write().items():
                     changes.pin(user, pin)
             self.events.append(Compared(self._with.device_name, person.fingerprint))
             self._reset()
