@@ -50,11 +50,13 @@ class Encryption:
     Attributes:
         opened: Set when the store is open, or cannot be opened.
         problem: Why it cannot.
+        published: Set when others can add this device to rooms.
         scope: Ends it.
     """
 
     def __init__(self, client: Client, opener: Opener) -> None:
         self.opened = trio.Event()
+        self.published = trio.Event()
         self.problem: ChatError | None = None
         self.scope = trio.CancelScope()
         self._client = client
@@ -267,6 +269,7 @@ class Encryption:
             assert isinstance(reply, frames.KeyPackages)
             lacking = min(PACKAGES - reply.count, AT_ONCE)
             if lacking <= 0:
+                self.published.set()
                 return
             made = await self.work(_make, vault, lacking, now, False)
             reply = await self.ask_once(frames.PublishPackages(made))

@@ -25,7 +25,7 @@ from trio_chat.client.requests import Asking, Ticket
 from trio_chat.client.state import RoomState
 from trio_chat.client.trusting import stand_by_own_key
 from trio_chat.e2ee.account import Account
-from trio_chat.e2ee.comparing import Comparing
+from trio_chat.e2ee.comparing import Comparing, Happening
 from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.delivery import (
     ByCommit,
@@ -46,7 +46,7 @@ from trio_chat.e2ee.delivery import (
 )
 from trio_chat.e2ee.following import Door
 from trio_chat.e2ee.history import last_topic
-from trio_chat.e2ee.payload import Payload, Topic
+from trio_chat.e2ee.payload import Payload
 from trio_chat.e2ee.place import Place
 from trio_chat.errors import (
     ChatError,
@@ -98,6 +98,7 @@ class SealedRoom:
         self._wake = trio.Event()
         self._life = 0  # which connection it is
         self._shown = 0  # nothing up to there is told to the program
+        self._returning = True  # until it is known whether we are still in the group
         self._entered = 0  # the entry with which we came in: with it everybody is new
 
     # What the session has for it: synchronous, in order
@@ -215,45 +216,55 @@ class SealedRoom:
         orders, self._orders = self._orders, []
         life = self._life
 
-        def work() -> tuple[int, Step, list[Event]]:
+        def work() -> tuple[int, Step, list[Event], list[Happening]]:
             now = time.time()
             for order in orders:
                 order(conversation)
             taken = 0
             if conversation.cursor is not None and entries:
                 taken = conversation.feed(entries, now)
-            self._look_on(conversation.events, now)
+            if self._returning and conversation.door is Door.OUT:
+                conversation.come_back()  # somebody may have let us in again after that
+            happened = self._look_on(conversation.events, now)
             seen = len(conversation.events)
             step = conversation.next(now)
             events, conversation.events = conversation.events, []
-            self._look_on(events[seen:], now)
-            return taken, step, events
+            happened += self._look_on(events[seen:], now)
+            return taken, step, events, happened
 
         entries = self._next_entries(conversation)
-        taken, step, events = await self._encryption.work(work)
+        taken, step, events, happened = await self._encryption.work(work)
         for _ in range(taken):
             self.queue.popleft()
         if conversation.settled and isinstance(step, Wait) and not (self.queue or self._orders):
+            self._returning = False
             self.settled.set()
-        self._tell(conversation, events)
+        self._tell(events, happened)
         if taken:
             self._wake.set()
             self._encryption.relieve()
         return life, step
 
-    def _look_on(self, events: Sequence[Event], now: float) -> None:
+    def _look_on(self, events: Sequence[Event], now: float) -> list[Happening]:
         """See what the conversation's events mean for keys; in its thread."""
-        if self.comparing is not None:
-            self.comparing.process(events, now)
         if any(isinstance(event, Entered) for event in events):
             stand_by_own_key(self._encryption.account)
+        if self.comparing is None:
+            return []
+        self.comparing.process(events, now)
+        happened, self.comparing.events = self.comparing.events, []
+        return happened
 
     def _next_entries(self, conversation: Conversation) -> list[LogEntry]:
         """Return what follows the cursor, as far as it is here without a gap."""
         cursor = conversation.cursor
         if cursor is None or not self.queue or self.queue[0].seq > cursor.seq + 1:
             return []
-        return [self.queue[at] for at in range(min(BATCH, len(self.queue)))]
+        found = [self.queue[at] for at in range(min(BATCH, len(self.queue)))]
+        if self._returning:  # what comes after a commit that takes us out may be for us again
+            turns = (at for at, entry in enumerate(found) if entry.kind in ("commit", "create"))
+            return found[: next(turns, BATCH) + 1]
+        return found
 
     async def _fill(self, conversation: Conversation) -> None:
         """Fetch what was said before what is here, and is not dealt with."""
@@ -329,15 +340,13 @@ class SealedRoom:
 
     # What the program learns
 
-    def _tell(self, conversation: Conversation, events: Sequence[Event]) -> None:
+    def _tell(self, events: Sequence[Event], happened: Sequence[Happening]) -> None:
         told: list[ClientEvent] = []
         for event in events:
             found = as_event(self.state.name, event)
             match event:
                 case Entered(seq=seq):
                     self._entered = seq
-                case Said(payload=Topic(text=text)):
-                    self.state.topic = text
                 case Said(id=token) if token is not None:
                     ticket = self._tickets.pop(token, None)
                     if ticket is not None and isinstance(found, frames.Message | frames.Topic):
@@ -346,6 +355,8 @@ class SealedRoom:
                     self._not_done(token, reason)
                 case _:
                     pass
+            if isinstance(found, frames.Topic):
+                self.state.topic = found.text
             for token in getattr(event, "done", ()):
                 if (done := self._done.pop(token, None)) is not None:
                     done.resolve(None)
@@ -353,10 +364,8 @@ class SealedRoom:
             ours = isinstance(event, ByCommit) and event.seq == self._entered
             if found is not None and not old and not ours:
                 told.append(found)
-        if self.comparing is not None:
-            happened, self.comparing.events = self.comparing.events, []
-            peer = names.peer_of(self.state.key, self._place.me) or ""
-            told += [as_comparison(self.state.name, peer, each) for each in happened]
+        peer = names.peer_of(self.state.key, self._place.me) or ""
+        told += [as_comparison(self.state.name, peer, each) for each in happened]
         self._encryption.tell(told)
 
     def _not_done(self, token: int, reason: str) -> None:
