@@ -165,7 +165,7 @@ def readers(
         own = reader.is_me(user)
         remarks = ["you"] if own else []
         remarks += _reading(reading)
-        remarks += render.remarks(members) if members else ["not here"]
+        remarks += render.remarks(members, "here") if members else ["not here"]
         spans: list[Span] = [("", SafeText("  ")), ("own" if own else "name", safe(user, 64))]
         spans.append(("", safe(" (" + "; ".join(remarks) + ")", 1000)))
         told.append(Line("result", tuple(spans)))

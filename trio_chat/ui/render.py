@@ -203,17 +203,18 @@ def users(members: Iterable[Member], reader: Reader, where: str) -> list[Line]:
         spans: list[Span] = [("", SafeText("  "))]
         own = reader.is_me(here[0].user)
         spans.append(("own" if own else "name", safe(here[0].user, 64)))
-        about = (["you"] if own else []) + remarks(here)
+        on = "on " + ", ".join(sorted(member_mark(member) for member in here))
+        about = (["you"] if own else []) + remarks(here, on)
         spans.append(("", safe(" (" + "; ".join(about) + ")", 1000)))
         lines.append(Line("result", tuple(spans)))
     return lines
 
 
-def remarks(here: Sequence[Member]) -> list[str]:
-    """Return what is to be said of somebody by those of their devices that are here."""
+def remarks(here: Sequence[Member], on: str) -> list[str]:
+    """Return what is to be said of somebody by those of their devices that are here: `on`."""
     found = sorted({role for member in here for role in member.roles})
     found += [f'called "{nick}"' for nick in sorted({m.nick for m in here if m.nick})]
-    found += ["on " + ", ".join(sorted(member_mark(member) for member in here))]
+    found += [on]
     if all(member.away is not None for member in here):
         found += [f"away: {here[0].away}"]
     return found
