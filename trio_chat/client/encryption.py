@@ -21,8 +21,10 @@ from trio_chat.client.news import News, Unreadable, shown
 from trio_chat.client.requests import Asking
 from trio_chat.client.sealed import SealedRoom
 from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.trusting import stand_by_own_key
 from trio_chat.client.vault import Vault, renew
 from trio_chat.e2ee.account import Account
+from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.place import Place
 from trio_chat.errors import ChatError, Disconnected, ProtocolError, Refused, Unreachable
 from trio_chat.protocol import frames
@@ -48,11 +50,13 @@ class Encryption:
     Attributes:
         opened: Set when the store is open, or cannot be opened.
         problem: Why it cannot.
+        published: Set when others can add this device to rooms.
         scope: Ends it.
     """
 
     def __init__(self, client: Client, opener: Opener) -> None:
         self.opened = trio.Event()
+        self.published = trio.Event()
         self.problem: ChatError | None = None
         self.scope = trio.CancelScope()
         self._client = client
@@ -78,6 +82,7 @@ class Encryption:
     async def _run(self, wire: str) -> None:
         try:
             self._vault = await self.work(self._opener, wire)
+            await self.work(stand_by_own_key, self._vault.account)
         except ChatError as error:
             problem = self.problem = error
             for room in self._rooms.values():
@@ -212,6 +217,14 @@ class Encryption:
         await self.work(vault.use_lists, reply.crl)
         known.set()
 
+    async def inquire(self, function: Callable[[Account, list[Conversation]], T]) -> T:
+        """Ask the store and all rooms something, in their thread; raises why it cannot be."""
+        await self.opened.wait()
+        if self.problem is not None or self._vault is None:
+            raise self.problem or Disconnected("the client is closed")
+        rooms = [room.conversation for room in self._rooms.values() if room.conversation]
+        return await self.work(function, self._vault.account, rooms)
+
     async def history(
         self, state: RoomState, *, before: int | None, after: int | None, limit: int
     ) -> list[frames.Message | frames.Topic | Unreadable]:
@@ -237,6 +250,7 @@ class Encryption:
                 if not self._listed.is_set():
                     await self.fetch_list()
                 await self.work(renew, vault, time.time())
+                await self.work(stand_by_own_key, vault.account)
                 await self._publish(vault)
             except (Refused, Unreachable, ProtocolError) as error:
                 self._listed.set()
@@ -255,6 +269,7 @@ class Encryption:
             assert isinstance(reply, frames.KeyPackages)
             lacking = min(PACKAGES - reply.count, AT_ONCE)
             if lacking <= 0:
+                self.published.set()
                 return
             made = await self.work(_make, vault, lacking, now, False)
             reply = await self.ask_once(frames.PublishPackages(made))

@@ -11,50 +11,53 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import trio
 
-from trio_chat.client.blobs import decode, download, encode, upload
-from trio_chat.client.news import News, as_event
+from trio_chat import names
+from trio_chat.client.blobs import encode, upload
+from trio_chat.client.entries import Frame, as_entry, as_paged
+from trio_chat.client.events import ClientEvent
+from trio_chat.client.fetching import claim, fetch_info, fetch_welcome
+from trio_chat.client.news import News, as_comparison, as_event
 from trio_chat.client.requests import Asking, Ticket
-from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.state import RoomState
+from trio_chat.client.trusting import stand_by_own_key
+from trio_chat.e2ee.account import Account
+from trio_chat.e2ee.comparing import Comparing, Happening
 from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.delivery import (
+    ByCommit,
     Claim,
+    Entered,
     Event,
     FetchInfo,
     FetchList,
     FetchWelcome,
-    Info,
     LogEntry,
     NotSent,
-    Offer,
     Parcel,
     Said,
     Send,
     Step,
     Unreadable,
     Wait,
-    Welcomed,
 )
 from trio_chat.e2ee.following import Door
+from trio_chat.e2ee.history import last_topic
 from trio_chat.e2ee.payload import Payload
 from trio_chat.e2ee.place import Place
 from trio_chat.errors import (
     ChatError,
     Disconnected,
-    NoGroup,
     NotMember,
-    NoUser,
-    NoWelcome,
     ProtocolError,
     Refused,
     Unreachable,
     Unsent,
 )
 from trio_chat.protocol import frames
-from trio_chat.protocol.codec import decode_event_object
 
 if TYPE_CHECKING:
     from trio_chat.client.encryption import Encryption
@@ -65,8 +68,8 @@ BATCH = 500  # entries dealt with in one go
 PAGE = 200  # entries asked for at once
 RETRY = 5.0  # seconds after which is asked again what the server would not answer
 
-Frame = frames.Message | frames.Topic | UnknownEntry
 Order = Callable[[Conversation], None]
+T = TypeVar("T")
 
 
 class SealedRoom:
@@ -76,6 +79,7 @@ class SealedRoom:
         state: The room as the session has it.
         queue: Entries of its log that are not dealt with.
         conversation: None until the store is open.
+        comparing: In a two-person room, the comparison of keys.
         settled: Set once it is known whether this device can read and write here.
     """
 
@@ -83,6 +87,7 @@ class SealedRoom:
         self.state = state
         self.queue: deque[LogEntry] = deque()
         self.conversation: Conversation | None = None
+        self.comparing: Comparing | None = None
         self.settled = trio.Event()
         self.scope = trio.CancelScope()
         self._encryption = encryption
@@ -93,6 +98,8 @@ class SealedRoom:
         self._wake = trio.Event()
         self._life = 0  # which connection it is
         self._shown = 0  # nothing up to there is told to the program
+        self._returning = True  # until it is known whether we are still in the group
+        self._entered = 0  # the entry with which we came in: with it everybody is new
 
     # What the session has for it: synchronous, in order
 
@@ -111,7 +118,7 @@ class SealedRoom:
 
     def entry(self, frame: Frame) -> None:
         """An entry of the log has come."""
-        self.queue.append(_entry(frame))
+        self.queue.append(as_entry(frame))
         self._wake.set()
 
     def refused(self, n: int, error: Refused) -> None:
@@ -160,8 +167,7 @@ class SealedRoom:
         """Live through the room until it is left."""
         encryption = self._encryption
         with self.scope:
-            account = encryption.account
-            self.conversation = await encryption.work(Conversation, account, self._place)
+            self.conversation = await encryption.work(self._open, encryption.account)
             await self._recall(self.conversation)
             while True:
                 self._wake = trio.Event()
@@ -175,6 +181,21 @@ class SealedRoom:
                     await trio.sleep(getattr(error, "retry_after", None) or RETRY)
                 except Disconnected:
                     return
+
+    def _open(self, account: Account) -> Conversation:
+        conversation = Conversation(account, self._place)
+        if len(self._place.people) == 2:
+            self.comparing = Comparing(conversation)
+        self.state.topic = last_topic(account.store, self.state.key)
+        return conversation
+
+    async def inquire(self, function: Callable[[Conversation], T]) -> T:
+        """Ask the conversation something, in its thread; it may have something to send after it."""
+        if self.conversation is None:
+            raise Unsent("this room's keys are not at hand yet", hint="try again in a moment")
+        found = await self._encryption.work(function, self.conversation)
+        self._wake.set()
+        return found
 
     async def _recall(self, conversation: Conversation) -> None:
         """Tell the program what it wants to read on from, as far as that is here already."""
@@ -195,35 +216,55 @@ class SealedRoom:
         orders, self._orders = self._orders, []
         life = self._life
 
-        def work() -> tuple[int, Step, list[Event]]:
+        def work() -> tuple[int, Step, list[Event], list[Happening]]:
             now = time.time()
             for order in orders:
                 order(conversation)
             taken = 0
             if conversation.cursor is not None and entries:
                 taken = conversation.feed(entries, now)
+            if self._returning and conversation.door is Door.OUT:
+                conversation.come_back()  # somebody may have let us in again after that
+            happened = self._look_on(conversation.events, now)
+            seen = len(conversation.events)
             step = conversation.next(now)
             events, conversation.events = conversation.events, []
-            return taken, step, events
+            happened += self._look_on(events[seen:], now)
+            return taken, step, events, happened
 
         entries = self._next_entries(conversation)
-        taken, step, events = await self._encryption.work(work)
+        taken, step, events, happened = await self._encryption.work(work)
         for _ in range(taken):
             self.queue.popleft()
         if conversation.settled and isinstance(step, Wait) and not (self.queue or self._orders):
+            self._returning = False
             self.settled.set()
-        self._tell(conversation, events)
+        self._tell(events, happened)
         if taken:
             self._wake.set()
             self._encryption.relieve()
         return life, step
+
+    def _look_on(self, events: Sequence[Event], now: float) -> list[Happening]:
+        """See what the conversation's events mean for keys; in its thread."""
+        if any(isinstance(event, Entered) for event in events):
+            stand_by_own_key(self._encryption.account)
+        if self.comparing is None:
+            return []
+        self.comparing.process(events, now)
+        happened, self.comparing.events = self.comparing.events, []
+        return happened
 
     def _next_entries(self, conversation: Conversation) -> list[LogEntry]:
         """Return what follows the cursor, as far as it is here without a gap."""
         cursor = conversation.cursor
         if cursor is None or not self.queue or self.queue[0].seq > cursor.seq + 1:
             return []
-        return [self.queue[at] for at in range(min(BATCH, len(self.queue)))]
+        found = [self.queue[at] for at in range(min(BATCH, len(self.queue)))]
+        if self._returning:  # what comes after a commit that takes us out may be for us again
+            turns = (at for at, entry in enumerate(found) if entry.kind in ("commit", "create"))
+            return found[: next(turns, BATCH) + 1]
+        return found
 
     async def _fill(self, conversation: Conversation) -> None:
         """Fetch what was said before what is here, and is not dealt with."""
@@ -234,7 +275,7 @@ class SealedRoom:
                 return
             reply = await self._ask(frames.History(self.state.name, after=after, limit=PAGE))
             assert isinstance(reply, frames.Page)
-            found = [e for e in map(_paged, reply.entries) if after < e.seq < end]
+            found = [e for e in map(as_paged, reply.entries) if after < e.seq < end]
             if reply.first > after + 1:
                 skip = partial(conversation.skipped, reply.first - 1, time.time())
                 await self._encryption.work(skip)
@@ -250,16 +291,16 @@ class SealedRoom:
             case Send(parcels):
                 await self._send(parcels, life)
             case FetchWelcome():
-                found = await self._fetch_welcome()
+                found = await fetch_welcome(self._ask, self.state.name)
                 await work(lambda: conversation.welcomed(found, time.time()))
             case FetchInfo():
-                info = await self._fetch_info()
+                info = await fetch_info(self._ask, self.state.name)
                 await work(lambda: conversation.informed(info, time.time()))
             case FetchList():
                 await self._encryption.fetch_list()
                 conversation.listed()
             case Claim(users):
-                offers = {user: await self._claim(user) for user in users}
+                offers = {user: await claim(self._ask, user) for user in users}
                 await work(lambda: conversation.claimed(offers, time.time()))
             case Wait(until):
                 left = float("inf") if until is None else max(0.0, until - time.time())
@@ -297,50 +338,15 @@ class SealedRoom:
                 )
             )
 
-    async def _fetch_welcome(self) -> Welcomed | None:
-        try:
-            found = await self._ask(frames.GetWelcome(self.state.name))
-        except NoWelcome:
-            return None
-        assert isinstance(found, frames.MlsWelcome)
-        tree = await self._tree(found.tree)
-        return Welcomed(epoch=found.epoch, seq=found.seq, body=decode(found.body), tree=tree)
-
-    async def _fetch_info(self) -> Info | None:
-        while True:
-            try:
-                found = await self._ask(frames.GetInfo(self.state.name))
-            except NoGroup:
-                return None
-            assert isinstance(found, frames.Info)
-            tree = await self._tree(found.tree)
-            if tree:
-                return Info(epoch=found.epoch, seq=found.seq, body=decode(found.body), tree=tree)
-
-    async def _tree(self, blob: str) -> bytes:
-        """Return a group's tree, or nothing if it is no longer kept."""
-        try:
-            return await download(self._ask, self.state.name, blob)
-        except Refused as error:
-            if error.code == "no-blob":
-                return b""
-            raise
-
-    async def _claim(self, user: str) -> list[Offer]:
-        try:
-            found = await self._ask(frames.ClaimPackages(user))
-        except NoUser:
-            return []
-        assert isinstance(found, frames.Packages)
-        return [Offer(each.device, decode(each.package)) for each in found.packages]
-
     # What the program learns
 
-    def _tell(self, conversation: Conversation, events: Sequence[Event]) -> None:
-        told = []
+    def _tell(self, events: Sequence[Event], happened: Sequence[Happening]) -> None:
+        told: list[ClientEvent] = []
         for event in events:
             found = as_event(self.state.name, event)
             match event:
+                case Entered(seq=seq):
+                    self._entered = seq
                 case Said(id=token) if token is not None:
                     ticket = self._tickets.pop(token, None)
                     if ticket is not None and isinstance(found, frames.Message | frames.Topic):
@@ -349,12 +355,17 @@ class SealedRoom:
                     self._not_done(token, reason)
                 case _:
                     pass
+            if isinstance(found, frames.Topic):
+                self.state.topic = found.text
             for token in getattr(event, "done", ()):
                 if (done := self._done.pop(token, None)) is not None:
                     done.resolve(None)
             old = isinstance(event, Said | Unreadable) and event.seq <= self._shown
-            if found is not None and not old:
+            ours = isinstance(event, ByCommit) and event.seq == self._entered
+            if found is not None and not old and not ours:
                 told.append(found)
+        peer = names.peer_of(self.state.key, self._place.me) or ""
+        told += [as_comparison(self.state.name, peer, each) for each in happened]
         self._encryption.tell(told)
 
     def _not_done(self, token: int, reason: str) -> None:
@@ -362,41 +373,3 @@ class SealedRoom:
         for table in tables:
             if token in table:
                 table.pop(token).fail(Unsent(reason))
-
-
-def _entry(frame: Frame) -> LogEntry:
-    """Return an entry as the conversation takes it; what it cannot be is `other`."""
-    if isinstance(frame, frames.Message) and frame.body is not None and frame.epoch is not None:
-        try:
-            body = decode(frame.body)
-        except ProtocolError:
-            body = b""
-        if frame.kind in ("message", "proposal", "commit", "create"):
-            return LogEntry(
-                seq=frame.seq,
-                time=frame.time,
-                user=frame.sender,
-                device=frame.device,
-                n=frame.n,
-                epoch=frame.epoch,
-                kind=frame.kind,  # type: ignore[arg-type]  # narrowed by the test above
-                body=body,
-            )
-    return LogEntry(
-        seq=frame.seq, time=0.0, user="", device="", n=0, epoch=0, kind="other", body=b""
-    )
-
-
-def _paged(found: object) -> LogEntry:
-    """Return an entry of a page."""
-    if not isinstance(found, dict) or type(found.get("seq")) is not int:
-        raise ProtocolError("the server sent a page of something else")
-    try:
-        entry: object = decode_event_object(found)
-    except ProtocolError as error:
-        if error.code != "unknown-type":
-            raise
-        entry = UnknownEntry("", found["seq"])
-    if isinstance(entry, frames.Message | frames.Topic | UnknownEntry):
-        return _entry(entry)
-    raise ProtocolError("the server sent a page of something else")

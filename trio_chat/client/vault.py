@@ -180,7 +180,7 @@ def open_vault(
         authenticator = Authenticator(authorities, _kept_lists(store))
         account = Account(
             wire=wire,
-            device=_device(store, user, key, authenticator, now),
+            device=_device(store, user, key, authenticator, now, wire),
             store=store,
             authenticator=authenticator,
             people=People(store.pins()),
@@ -198,7 +198,7 @@ def renew(vault: Vault, now: float) -> None:
     account = vault.account
     user = _user(vault.credentials)
     key = vault.key if user[0].public_key() == vault.key.public_key() else _key(vault.credentials)
-    device = _device(account.store, user, key, account.authenticator, now)
+    device = _device(account.store, user, key, account.authenticator, now, account.wire)
     if device is not account.device and device.certificate != account.device.certificate:
         account.use(device)
 
@@ -212,8 +212,13 @@ def _device(
     key: UserKey,
     authenticator: Authenticator,
     now: float,
+    wire: str,
 ) -> Device:
-    """Return the kept device if its certificate is good for a while, or have it certified."""
+    """Return the kept device if its certificate is good for a while, or have it certified.
+
+    One with a fresh disk is the same device as before, so that in its rooms it takes its own
+    place, and does not stand beside it.
+    """
     kept = _kept_device(store)
     moment = at(now)
     if kept is not None and _is_good(kept, user[0], authenticator, moment):
@@ -225,13 +230,17 @@ def _device(
         authority=_authority(user, authenticator),
         intermediates=user[1:],
         now=moment,
-        device_id=None if kept is None else kept.id,
+        device_id=_device_id(wire) if kept is None else kept.id,
     )
     chain = [each.cert_data for each in device.credential.certificates]
     data = (device.id, device.name, chain, device.signature_key.private)
     with store.event() as changes:
         changes.keep(_DEVICE, msgspec.msgpack.encode(data))
     return device
+
+
+def _device_id(wire: str) -> DeviceId:
+    return DeviceId(hashlib.sha256(b"trio-chat device\x00" + wire.encode()).digest()[:16])
 
 
 def _kept_device(store: SealedStore) -> Device | None:

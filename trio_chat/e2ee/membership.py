@@ -157,6 +157,7 @@ class Membership:
             device=entry.device,
             n=entry.n,
             payload=payload,
+            by=who,
         )
 
     def propose(self, entry: LogEntry) -> None:

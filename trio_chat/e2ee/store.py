@@ -242,6 +242,12 @@ class SealedStore:
         condition = f"WHERE room = ?1{bound} ORDER BY id DESC LIMIT ?3"
         return self._entries(condition, room, before, limit)
 
+    def last(self, room: str, beginning: bytes) -> Entry | None:
+        """Return the last entry of a room with a payload that begins so."""
+        condition = "WHERE room = ?1 AND substr(payload, 1, ?2) = ?3 ORDER BY id DESC LIMIT 1"
+        found = self._entries(condition, room, len(beginning), beginning)
+        return found[0] if found else None
+
     def search(self, words: str, *, room: str | None = None, limit: int = 50) -> list[Entry]:
         """Return the last entries with all of these words, oldest first.
 
