@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -163,6 +163,9 @@ class Client:
         """
         check_line(Join(room))
         await trio.lowlevel.checkpoint()
+        if self._encryption is not None:  # whether it was encrypted must be known before
+            with self._inbox:
+                await self._encryption.opened.wait()
         while True:  # nothing is awaited between being let in and returning
             self._check_open()
             state = self._session.rooms.get(names.key(room))
@@ -361,15 +364,17 @@ class Client:
     def _tell(self, events: Sequence[ClientEvent]) -> None:
         self._inbox.put(events)
 
-    def _relieve(self) -> None:
-        self._inbox.relieve()
-
     def _stop(self, error: Callable[[], ChatError]) -> None:
         """End for good, once: everything that waits raises `error`."""
         if self._end is None:
             self._end = error
             self._session.ended(error)
             self._inbox.end(error)
+
+    def _end_with(self, error: ChatError) -> None:
+        """End for good, since nothing can be kept any more."""
+        self._stop(lambda: Disconnected(str(error), hint=error.hint))
+        self._scope.cancel()
 
     def _check_open(self) -> None:
         if self._end is not None:
@@ -398,7 +403,7 @@ class Client:
     async def _leave(self, state: RoomState) -> None:
         state.leaving = True
         try:
-            for pending in state.outbox.pending:
+            for pending in self._pending(state):
                 with contextlib.suppress(ChatError):  # its sender learns it
                     await self._wait(pending)
         except trio.Cancelled:
@@ -412,6 +417,11 @@ class Client:
         if request is not None:
             with contextlib.suppress(Unreachable):  # the next connection has not joined it
                 await self._wait(request)
+
+    def _pending(self, state: RoomState) -> Sequence[Ticket[Any]]:
+        """Return what the program wants said and is not acknowledged."""
+        room = self._encryption.room(state.key) if self._encryption is not None else None
+        return state.outbox.pending if room is None else room.pending
 
     def _face(self, state: RoomState) -> Room:
         if state not in self._faces:

@@ -13,7 +13,7 @@ from trio_chat.client.sealed import SealedRoom
 from trio_chat.client.state import RoomState
 from trio_chat.e2ee.payload import Payload, Text, encode_payload
 from trio_chat.e2ee.payload import Topic as TopicPayload
-from trio_chat.errors import NotMember, ProtocolError, TextTooLong, Unreachable
+from trio_chat.errors import ConfigError, NotMember, ProtocolError, TextTooLong, Unreachable
 from trio_chat.protocol.codec import decode_event_object
 from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
@@ -54,10 +54,17 @@ class Room:
         """As the server spells it."""
         return self._state.name
 
-    @property
-    def _sealed(self) -> SealedRoom | None:
+    def _open_sealed(self) -> SealedRoom:
+        """Return our part of an encrypted room: without it nothing may be said or read here."""
         encryption = self.client._encryption
-        return None if encryption is None else encryption.room(self._state.key)
+        found = None if encryption is None else encryption.room(self._state.key)
+        if encryption is not None and encryption.problem is not None:
+            raise encryption.problem
+        if found is None:
+            raise ConfigError(
+                f"{self.name} is encrypted, and this client has no store to keep keys in"
+            )
+        return found
 
     @property
     def topic(self) -> str:
@@ -111,19 +118,19 @@ class Room:
         limit = self.client._connection.welcome.text_size
         if len(text.encode()) > limit:
             raise TextTooLong(f"the text is longer than {limit} bytes; split it")
-        if self._sealed is not None:
+        if self._state.encrypted:
             said = await self._say(Text(text, form))
             assert isinstance(said, Message)
             return said
         return await self.client._wait(self.client._session.send(self._state, text, form))
 
     async def _say(self, payload: Payload) -> Message | Topic:
-        assert self._sealed is not None
+        sealed = self._open_sealed()
         try:
             encode_payload(payload)
         except ValueError as error:
             raise TextTooLong(f"{error}; split it") from None
-        return await self.client._wait(self._sealed.say(payload))
+        return await self.client._wait(sealed.say(payload))
 
     async def history(
         self, *, before: int | None = None, after: int | None = None, limit: int = 100
@@ -142,8 +149,8 @@ class Room:
         self._check()
         if before is not None and after is not None:
             raise ValueError("either before or after")
-        if self._sealed is not None and self.client._encryption is not None:
-            return await self.client._encryption.history(
+        if self._state.encrypted:
+            return await self._open_sealed().encryption.history(
                 self._state, before=before, after=after, limit=limit
             )
         found: list[Message | Topic | Unreadable] = []
@@ -176,7 +183,7 @@ class Room:
             Refused: the server says no.
         """
         self._check()
-        if self._sealed is not None:
+        if self._state.encrypted:
             await self._say(TopicPayload(text))
             return
         await self.client._ask(SetTopic(self.name, text), repeat=False)

@@ -13,7 +13,7 @@ from functools import partial
 
 import attrs
 
-from trio_chat import errors, names
+from trio_chat import names
 from trio_chat.client.events import ClientEvent, Connected
 from trio_chat.client.refusals import refusal
 from trio_chat.client.requests import REPLIES, Asking, Reply, Request, Requests, Ticket
@@ -284,6 +284,7 @@ class Session:
         if frame.mode != "encrypted" and self.sealer is not None and self.sealer.knows(key):
             self._ask_for_itself(Leave(frame.room))
             request.fail(_not_plain(frame.room))
+            self._not_let_in(frame.room, _not_plain(frame.room))
             return
         asked = request.frame
         after = asked.after if isinstance(asked, Join) else None
@@ -316,7 +317,7 @@ class Session:
         elif self._chats and frame.id is None:
             self._chats.popleft().fail(error)
 
-    def _not_let_in(self, room: str, error: errors.Refused) -> None:
+    def _not_let_in(self, room: str, error: ChatError) -> None:
         state = self.rooms.get(names.key(room))
         if isinstance(error, StoreUnavailable):
             raise error  # not the room's fault: come back later

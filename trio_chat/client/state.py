@@ -9,9 +9,10 @@ import attrs
 
 from trio_chat import names
 from trio_chat.client.events import ClientEvent, Gap, RoomClosed, RoomReset
+from trio_chat.client.news import Unreadable
 from trio_chat.client.outbox import Outbox
 from trio_chat.client.roster import Roster
-from trio_chat.errors import NotMember, ProtocolError, Refused
+from trio_chat.errors import ChatError, NotMember, ProtocolError
 from trio_chat.protocol.frames import (
     AwayChanged,
     Count,
@@ -139,14 +140,16 @@ class RoomState:
         match event:
             case RoomReset():
                 self.delivered = event.seq
-            case Message() | Topic():  # perhaps from before the room was left and joined again
+            case (
+                Message() | Topic() | Unreadable()
+            ):  # perhaps from before the room was left and joined again
                 self.delivered = max(self.delivered, event.seq)
             case Gap():
                 self.delivered = max(self.delivered, event.last)
             case _:
                 pass
 
-    def close(self, error: Refused) -> RoomClosed:
+    def close(self, error: ChatError) -> RoomClosed:
         """The server does not let us in again: nothing waits here any longer."""
         self.outbox.lost()
         self.outbox.fail(lambda: NotMember(str(error), room=self.name))
