@@ -17,8 +17,9 @@ from trio_chat.client.encryption import Encryption
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.sealed import SealedRoom
 from trio_chat.errors import Disconnected
+from trio_chat.protocol.frames import KeyPackages, PublishPackages
 
-__all__ = ["Disks", "Taker", "Using", "encryption_of", "sealed_room", "texts", "until"]
+__all__ = ["Disks", "Taker", "Using", "encryption_of", "published", "sealed_room", "texts", "until"]
 
 T = TypeVar("T")
 Using = Callable[..., AbstractAsyncContextManager[Client]]
@@ -116,6 +117,20 @@ def sealed_room(client: Client, room: str) -> SealedRoom:
     found = encryption_of(client).room(client.rooms[room]._state.key)
     assert found is not None
     return found
+
+
+async def published(*clients: Client) -> None:
+    """Wait until others can let these in."""
+    with trio.fail_after(PATIENCE):
+        for client in clients:
+            encryption = encryption_of(client)
+            await encryption.opened.wait()
+            while True:
+                reply = await encryption.ask(PublishPackages([]))
+                assert isinstance(reply, KeyPackages)
+                if reply.count >= 50:
+                    break
+                await trio.sleep(0.01)
 
 
 async def until(client: Client, wanted: Callable[[ClientEvent], bool]) -> ClientEvent:

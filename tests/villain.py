@@ -128,5 +128,6 @@ class Villain:
             await link.carry(self.up, self.down)
         finally:
             self.links.remove(link)
-            await trio.aclose_forcefully(near)
-            await trio.aclose_forcefully(far)
+            with trio.CancelScope(shield=True):  # closes at once
+                await trio.aclose_forcefully(near)
+                await trio.aclose_forcefully(far)

@@ -6,17 +6,18 @@ nothing, which nobody takes for a key; what cannot go on without the server is a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from trio_chat.client.blobs import decode, download, encode
 from trio_chat.client.requests import Asking
 from trio_chat.client.state import UnknownEntry
+from trio_chat.e2ee.changes import Cursor
 from trio_chat.e2ee.delivery import Info, LogEntry, Offer, Parcel, Welcomed
 from trio_chat.errors import NoGroup, NoUser, NoWelcome, ProtocolError, Refused
 from trio_chat.protocol import frames
 from trio_chat.protocol.codec import decode_event_object
 
-__all__ = ["claim", "fetch_info", "fetch_welcome", "log_entry", "page", "sent"]
+__all__ = ["claim", "fetch_info", "fetch_welcome", "following", "log_entry", "page", "sent"]
 
 PAGE = 200  # entries asked for at once
 TRIES = 3  # for a tree that is dropped while it is fetched, since another has taken its place
@@ -84,6 +85,18 @@ async def page(ask: Ask, room: str, after: int, end: int) -> tuple[list[LogEntry
     if not found and before < end - 1:
         raise ProtocolError(f"the server gave nothing of what {room}'s log is said to have")
     return found, before
+
+
+def following(entries: Sequence[LogEntry], cursor: Cursor | None) -> list[LogEntry]:
+    """Return what follows the cursor, as far as it is here without a gap."""
+    found: list[LogEntry] = []
+    last = -1 if cursor is None else cursor.seq
+    for entry in entries:
+        if cursor is None or entry.seq > last + 1:
+            break
+        last = max(last, entry.seq)
+        found.append(entry)
+    return found
 
 
 def log_entry(frame: Frame) -> LogEntry:

@@ -254,6 +254,11 @@ class Encryption:
         """Less waits here than before."""
         self._client._inbox.relieve()
 
+    @property
+    def crowded(self) -> bool:
+        """Has the program been told as much as it can be without taking any of it?"""
+        return self._client._inbox.crowded
+
     async def room_for_more(self) -> None:
         """Return when the program has taken what it was told."""
         await self._client._inbox.wait_for_taker()

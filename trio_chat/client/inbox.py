@@ -74,8 +74,13 @@ class Inbox:
 
     async def wait_for_taker(self) -> None:
         """Return when the program has taken so much that more may be told from elsewhere."""
-        while len(self._events) >= self.limit and not self._answers:
+        while self.crowded and not self._answers:
             await self._tellers.park()
+
+    @property
+    def crowded(self) -> bool:
+        """Are there as many events as may wait?"""
+        return len(self._events) >= self.limit
 
     @property
     def full(self) -> bool:

@@ -7,6 +7,7 @@ what it has to say is handed on as the client's events.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -81,7 +82,7 @@ class SealedRoom:
         queue: Entries of its log that are not dealt with.
         conversation: None until the store is open.
         settled: Set once it is known whether this device can read and write here, or that the
-            server does not say.
+            server does not say, or that the program has to take events first.
     """
 
     def __init__(self, encryption: Encryption, state: RoomState, place: Place) -> None:
@@ -213,6 +214,8 @@ class SealedRoom:
                 await self.encryption.room_for_more()
                 found = await find(self.state, before=None, after=self._shown, limit=asking.PAGE)
                 self.encryption.tell([each for each in found if each.seq <= cursor.seq])
+                if self.encryption.crowded:
+                    self.settled.set()
                 self._shown = found[-1].seq if found else cursor.seq
 
     async def _turn(self, conversation: Conversation) -> tuple[int, Step]:
@@ -231,7 +234,7 @@ class SealedRoom:
                     told.append((order, order.order(conversation)))
                 else:
                     order(conversation)
-            following = _following(entries, conversation)
+            following = asking.following(entries, conversation.cursor)
             if following:
                 conversation.feed(following, now)
             step = conversation.next(now)
@@ -260,20 +263,25 @@ class SealedRoom:
             self.queue.popleft()
         return len(self.queue) < before
 
-    async def _fill(self, conversation: Conversation) -> None:
-        """Fetch what was said before what is here, and is not dealt with."""
+    def _missing(self, conversation: Conversation) -> tuple[int, int] | None:
+        """Return after and before which entries of the log must be asked for, if any must."""
         cursor = conversation.cursor
         if cursor is None or cursor.log != self._log or conversation.door is Door.WELCOME:
-            return
+            return None
         end = self.queue[0].seq if self.queue else self.state.cursor + 1
-        if end <= cursor.seq + 1 or self._orders or not self._may_ask:
+        return None if end <= cursor.seq + 1 else (cursor.seq, end)
+
+    async def _fill(self, conversation: Conversation) -> None:
+        """Fetch what was said before what is here, and is not dealt with."""
+        missing = self._missing(conversation)
+        if missing is None or self._orders or not self._may_ask:
             return
         await self.encryption.room_for_more()
-        log = self._log
-        found, before = await asking.page(self.encryption.ask, self.state.name, cursor.seq, end)
+        log, name = self._log, self.state.name
+        found, before = await asking.page(self.encryption.ask, name, *missing)
         if self._log != log or self._orders:
             return  # then it may be of another history; it is asked for again
-        if before > cursor.seq:
+        if before > missing[0]:
             skip = partial(conversation.skipped, before, self.encryption.clock())
             await self.encryption.work(skip)
         if self._log == log:
@@ -291,9 +299,10 @@ class SealedRoom:
             case Send(parcels):
                 await self._send(conversation, parcels, life)
             case Wait(until):
-                await self._sleep(float("inf") if until is None else max(0.0, until - clock()))
+                left = math.inf if until is None else until - clock()
+                await self._sleep(conversation, left)
             case _ if not self._may_ask:
-                await self._sleep(self._again - trio.current_time())
+                await self._sleep(conversation, self._again - trio.current_time())
             case FetchWelcome():
                 found = await asking.fetch_welcome(ask, room)
                 await work(lambda: conversation.welcomed(found, clock()))
@@ -306,10 +315,10 @@ class SealedRoom:
             case Claim(users):
                 await self._claim(conversation, users)
 
-    async def _sleep(self, seconds: float) -> None:
-        if self.queue and not self._may_ask:  # what is missing is asked for again then
+    async def _sleep(self, conversation: Conversation, seconds: float) -> None:
+        if self._missing(conversation) is not None:
             seconds = min(seconds, self._again - trio.current_time())
-        with trio.move_on_after(seconds):
+        with trio.move_on_after(max(0.0, seconds)):
             await self._wake.wait()
 
     async def _claim(self, conversation: Conversation, users: Sequence[str]) -> None:
@@ -374,24 +383,11 @@ class SealedRoom:
             if found is not None and not old:
                 told.append(found)
         self.encryption.tell(told)
+        if self.encryption.crowded:
+            self.settled.set()  # the program has enough to read before it need know
 
     def _done(self, token: int, value: object) -> None:
         wanted = self._told.pop(token, None)
         if wanted is not None:
             self._wanted.pop(wanted, None)
             wanted.resolve(value)
-
-
-def _following(entries: Sequence[LogEntry], conversation: Conversation) -> list[LogEntry]:
-    """Return what follows the cursor, as far as it is here without a gap."""
-    cursor = conversation.cursor
-    if cursor is None:
-        return []
-    following: list[LogEntry] = []
-    last = cursor.seq
-    for entry in entries:
-        if entry.seq > last + 1:
-            break
-        last = max(last, entry.seq)
-        following.append(entry)
-    return following
