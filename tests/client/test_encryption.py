@@ -36,6 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnects and second questions come at once."""
     monkeypatch.setattr(connecting, "Backoff", partial(Backoff, longest=0.02))
     monkeypatch.setattr(sealed, "RETRY", 0.05)
+    monkeypatch.setattr("trio_chat.server.server.SOON", 0.01)
 
 
 @pytest.fixture
@@ -232,6 +233,7 @@ async def test_a_server_from_an_older_copy_is_told_and_talked_through_again(
             rest.unlink(missing_ok=True)
         server = await run_server(mode="encrypted")
         await taker.wait(lambda: taker.all(RoomReset))
+        await taker.wait(lambda: len(taker.all(Readable)) == 2)
         for number in range(3):
             await ours.send(f"again {number}")
         await taker.text("again 2")
