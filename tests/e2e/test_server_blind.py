@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
 import trio
 
-from tests.daemon import PATIENCE, PROGRAM, Daemon, StartDaemon
+from tests.daemon import Daemon, StartDaemon
 from tests.sealed import Disks, Taker, published, sealed_room
 from trio_chat.e2ee.payload import Verify
 from trio_chat.store import load_or_make_key
+from trio_chat.store.database import _unlock
 
 # Different words, so that a failure says which of them was found.
 SECRETS = {
@@ -46,7 +45,7 @@ async def test_neither_disk_nor_log_nor_memory_of_the_server_has_what_was_said(
         await secret.set_topic(SECRETS["topic"])
         await private.send(SECRETS["private"])
         await taker.text(SECRETS["private"])
-        step = Verify(id=b"x" * 16, step="reveal", data=SECRETS["verify"].encode())
+        step = Verify(SECRETS["verify"].encode())
         await alice._wait(sealed_room(alice, private.name).say(step))
         assert alice._encryption is not None
         found = await alice._encryption.search(secret._state, SECRETS["chat"], 10)
@@ -56,12 +55,20 @@ async def test_neither_disk_nor_log_nor_memory_of_the_server_has_what_was_said(
 
         memory = b"".join(read_memory(running))
         assert words_in(memory) == {"plainly"}
-        files = b"".join(path.read_bytes() for path in tmp_path.glob("chat.db*"))
-        assert words_in(files) == set()  # not even that: the database is encrypted
+        assert (
+            words_in(files_of(tmp_path / "chat.db")) == set()
+        )  # not even that: the database is encrypted
     running.process.terminate()
     await running.ended()
     assert words_in("\n".join(running.log).encode()) == set()
     assert words_in(decrypted(tmp_path / "chat.db")) == {"plainly"}
+
+
+def files_of(database: Path) -> bytes:
+    """All files of a database, as they lie on the disk."""
+    found = [path.read_bytes() for path in database.parent.glob(f"{database.name}*")]
+    assert len(found) > 2, "there is no write-ahead log"
+    return b"".join(found)
 
 
 def words_in(data: bytes) -> set[str]:
@@ -96,8 +103,7 @@ def read_memory(running: Daemon) -> Iterator[bytes]:
 def decrypted(database: Path) -> bytes:
     """All that the server's tables hold, as it reads them itself."""
     db = apsw.Connection(str(database), apsw.SQLITE_OPEN_READWRITE)
-    db.pragma("cipher", "chacha20")
-    db.pragma("key", f"raw:{load_or_make_key(database).hex()}")
+    _unlock(load_or_make_key(database), db)
     tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     assert "message" in tables or len(tables) > 5, tables
     found = []
@@ -106,7 +112,3 @@ def decrypted(database: Path) -> bytes:
             found += [each if isinstance(each, bytes) else str(each).encode() for each in row]
     db.close()
     return b"\n".join(found)
-
-
-__all__: list[str] = []
-_ = (sqlite3, partial, PATIENCE, PROGRAM)
