@@ -99,9 +99,9 @@ async def test_who_commit_at_once_win_one_by_one_and_agree(
             nursery.start_soon(Taker(client).run)
             await client.join(ROOM)
             rng = random.Random(SEED + number)
-            encryption_of(client).account.uniform = lambda _, high, rng=rng: (
-                rng.random() * (high / 100)
-            )
+            account = encryption_of(client).account
+            account.uniform = lambda _, high, rng=rng: rng.random() * high / 10
+            conversation_of(client).wishes._uniform = lambda _low, _high: 0.0
         await agreed(*clients)
         start = conversation_of(clients[0]).membership.epoch
         while conversation_of(clients[0]).membership.epoch < start + epochs:
@@ -269,6 +269,7 @@ async def test_who_was_in_when_it_was_said_reads_it_and_nobody_else(
                 account = encryption_of(device.client).account
                 owners[account.device.id] = device
                 account.uniform = lambda low, high: rng.uniform(low, high / 20)
+                conversation_of(device.client).wishes._uniform = account.uniform
 
         async def go(device: Device) -> None:
             assert device.scope is not None
