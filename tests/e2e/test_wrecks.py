@@ -206,7 +206,8 @@ async def test_a_server_killed_at_each_transaction_of_a_conversation(
                     if process.returncode is None:
                         process.kill()
                     await process.wait()
-                    await process.stderr.aclose()
+                    if process.stderr is not None:
+                        await process.stderr.aclose()
 
     await nursery.start(keep_up)
     between: Villain = await nursery.start(Villain(people, lambda: port).run)

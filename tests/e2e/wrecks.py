@@ -64,10 +64,11 @@ class Countdown:
     def __init__(self, times: int) -> None:
         self.left = times
 
-    def __call__(self) -> None:
+    def __call__(self) -> object:
         self.left -= 1
         if self.left == 0:
             die()
+        return None
 
 
 def sealed_not_written(kind: str, down: Countdown) -> None:
