@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import trio
 
@@ -20,6 +21,7 @@ from trio_chat.client.connection import Connection, check_line
 from trio_chat.client.encryption import Encryption, Opener
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.lifeline import EVENT_LIMIT, Lifeline
+from trio_chat.client.requests import Ticket
 from trio_chat.client.room import Room
 from trio_chat.client.session import Session
 from trio_chat.client.state import RoomState
@@ -148,6 +150,9 @@ class Client(Lifeline):
         """
         check_line(Join(room))
         await trio.lowlevel.checkpoint()
+        if self._encryption is not None:  # whether it was encrypted must be known before
+            with self._inbox:
+                await self._encryption.opened.wait()
         while True:  # nothing is awaited between being let in and returning
             self._check_open()
             state = self._session.rooms.get(names.key(room))
@@ -346,7 +351,7 @@ class Client(Lifeline):
     async def _leave(self, state: RoomState) -> None:
         state.leaving = True
         try:
-            for pending in state.outbox.pending:
+            for pending in self._pending(state):
                 with contextlib.suppress(ChatError):  # its sender learns it
                     await self._wait(pending)
         except trio.Cancelled:
@@ -360,6 +365,11 @@ class Client(Lifeline):
         if request is not None:
             with contextlib.suppress(Unreachable):  # the next connection has not joined it
                 await self._wait(request)
+
+    def _pending(self, state: RoomState) -> Sequence[Ticket[Any]]:
+        """Return what the program wants said and is not acknowledged."""
+        room = self._encryption.room(state.key) if self._encryption is not None else None
+        return state.outbox.pending if room is None else room.pending
 
     def _face(self, state: RoomState) -> Room:
         if state not in self._faces:

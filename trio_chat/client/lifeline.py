@@ -120,15 +120,17 @@ class Lifeline:
     def _tell(self, events: Sequence[ClientEvent]) -> None:
         self._inbox.put(events)
 
-    def _relieve(self) -> None:
-        self._inbox.relieve()
-
     def _stop(self, error: Callable[[], ChatError]) -> None:
         """End for good, once: everything that waits raises `error`."""
         if self._end is None:
             self._end = error
             self._session.ended(error)
             self._inbox.end(error)
+
+    def _end_with(self, error: ChatError) -> None:
+        """End for good, since nothing can be kept any more."""
+        self._stop(lambda: Disconnected(str(error), hint=error.hint))
+        self._scope.cancel()
 
     def _check_open(self) -> None:
         if self._end is not None:

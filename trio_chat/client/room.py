@@ -19,7 +19,7 @@ from trio_chat.e2ee.payload import Payload, Text, encode_payload
 from trio_chat.e2ee.payload import Topic as TopicPayload
 from trio_chat.e2ee.wishes import Invite as Bring
 from trio_chat.e2ee.wishes import Kick
-from trio_chat.errors import NotMember, ProtocolError, TextTooLong, Unreachable, Unsent
+from trio_chat.errors import ConfigError, NotMember, ProtocolError, TextTooLong, Unreachable, Unsent
 from trio_chat.protocol.codec import decode_event_object
 from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
@@ -63,10 +63,17 @@ class Room:
         """As the server spells it."""
         return self._state.name
 
-    @property
-    def _sealed(self) -> SealedRoom | None:
+    def _open_sealed(self) -> SealedRoom:
+        """Return our part of an encrypted room: without it nothing may be said or read here."""
         encryption = self.client._encryption
-        return None if encryption is None else encryption.room(self._state.key)
+        found = None if encryption is None else encryption.room(self._state.key)
+        if encryption is not None and encryption.problem is not None:
+            raise encryption.problem
+        if found is None:
+            raise ConfigError(
+                f"{self.name} is encrypted, and this client has no store to keep keys in"
+            )
+        return found
 
     @property
     def topic(self) -> str:
@@ -135,19 +142,19 @@ class Room:
         limit = self.client._connection.welcome.text_size
         if len(text.encode()) > limit:
             raise TextTooLong(f"the text is longer than {limit} bytes; split it")
-        if self._sealed is not None:
+        if self._state.encrypted:
             said = await self._say(Text(text, form))
             assert isinstance(said, Message)
             return said
         return await self.client._wait(self.client._session.send(self._state, text, form))
 
     async def _say(self, payload: Payload) -> Message | Topic:
-        assert self._sealed is not None
+        sealed = self._open_sealed()
         try:
             encode_payload(payload)
         except ValueError as error:
             raise TextTooLong(f"{error}; split it") from None
-        return await self.client._wait(self._sealed.say(payload))
+        return await self.client._wait(sealed.say(payload))
 
     async def history(
         self, *, before: int | None = None, after: int | None = None, limit: int = 100
@@ -166,8 +173,8 @@ class Room:
         self._check()
         if before is not None and after is not None:
             raise ValueError("either before or after")
-        if self._sealed is not None and self.client._encryption is not None:
-            return await self.client._encryption.history(
+        if self._state.encrypted:
+            return await self._open_sealed().encryption.history(
                 self._state, before=before, after=after, limit=limit
             )
         found: list[Message | Topic | Unreadable] = []
@@ -200,7 +207,7 @@ class Room:
             Refused: the server says no.
         """
         self._check()
-        if self._sealed is not None:
+        if self._state.encrypted:
             await self._say(TopicPayload(text))
             return
         await self.client._ask(SetTopic(self.name, text), repeat=False)
@@ -214,9 +221,9 @@ class Room:
             Unsent: the room is plain, and nothing of it is kept here.
         """
         self._check()
-        if self._sealed is None or self.client._encryption is None:
+        if not self._state.encrypted:
             raise Unsent(f"{self.name} is plain: nothing of it is kept here to search")
-        return await self.client._encryption.search(self._state, words, limit)
+        return await self._open_sealed().encryption.search(self._state, words, limit)
 
     # Who is in an encrypted room; of a plain one, `Unsent` is raised
 
@@ -258,8 +265,10 @@ class Room:
         sealed = self._encrypted()
 
         def compare(_: Conversation) -> None:
-            assert sealed.comparing is not None
-            function(sealed.comparing)
+            onlooker = sealed.onlooker
+            assert onlooker is not None
+            assert onlooker.comparing is not None
+            function(onlooker.comparing)
 
         await sealed.inquire(compare)
 
@@ -268,9 +277,9 @@ class Room:
 
     def _encrypted(self) -> SealedRoom:
         self._check()
-        if self._sealed is None:
+        if not self._state.encrypted:
             raise Unsent(f"{self.name} is plain: the server can read it, and has no keys")
-        return self._sealed
+        return self._open_sealed()
 
     async def typing(self) -> None:
         """Let the others know that one is typing; raises as `set_topic`."""

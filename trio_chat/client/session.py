@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from trio_chat import errors, names
+from trio_chat import names
 from trio_chat.client import failures
 from trio_chat.client.directs import Cursor, Directs
 from trio_chat.client.events import ClientEvent, Connected
@@ -274,6 +274,7 @@ class Session:
         if frame.mode != "encrypted" and self.sealer is not None and self.sealer.knows(key):
             self._ask_for_itself(Leave(frame.room))
             request.fail(failures.not_plain(frame.room))
+            self._not_let_in(frame.room, failures.not_plain(frame.room))
             return
         asked = request.frame
         after = asked.after if isinstance(asked, Join) else None
@@ -306,7 +307,7 @@ class Session:
         elif self._chats and frame.id is None:
             self._chats.popleft().fail(error)
 
-    def _not_let_in(self, room: str, error: errors.Refused) -> None:
+    def _not_let_in(self, room: str, error: ChatError) -> None:
         state = self.rooms.get(names.key(room))
         if isinstance(error, StoreUnavailable):
             raise error  # not the room's fault: come back later

@@ -12,7 +12,7 @@ from trio_chat.client.events import ClientEvent, Gap, RoomClosed, RoomReset
 from trio_chat.client.news import Unreadable
 from trio_chat.client.outbox import Outbox
 from trio_chat.client.roster import Roster
-from trio_chat.errors import NotMember, ProtocolError, Refused
+from trio_chat.errors import ChatError, NotMember, ProtocolError
 from trio_chat.protocol.frames import (
     AwayChanged,
     Count,
@@ -152,7 +152,7 @@ class RoomState:
             case _:
                 pass
 
-    def close(self, error: Refused) -> RoomClosed:
+    def close(self, error: ChatError) -> RoomClosed:
         """The server does not let us in again: nothing waits here any longer."""
         self.outbox.lost()
         self.outbox.fail(lambda: NotMember(str(error), room=self.name))

@@ -70,6 +70,10 @@ class Conversation(Entrant):
             return self._outbox.say(data)
         return self._refuse(_OUT)
 
+    def take_back(self, token: int) -> None:
+        """Do not send this, unless it may be on its way already."""
+        self._outbox.take_back(token)
+
     def want(self, wish: Wish) -> int:
         """Want something of the group; return an id, for `ByCommit.done` or `NotSent.id`."""
         if self.door is Door.OUT:

@@ -71,6 +71,14 @@ class Entrant(Follower):
             known = {user for user, guests in self._offers.items() if not guests}
             self._give_up_inviting(known - self.membership.users)
 
+    def unclaimed(self, why: str, wait: float, now: float) -> None:
+        """Learn that the server gives no key packages now, and may after `wait` seconds."""
+        found = self.wishes.give_up(set(self.wishes.invited)) if self.door is Door.INSIDE else []
+        self.events += [NotSent(token, f"{user} is not let in: {why}") for token, user in found]
+        if not found:
+            self._begin_at = max(self._begin_at, now + wait)
+            self._tell_trouble(f"the room's keys cannot be made now: {why}")
+
     def _judged(self, user: str, offers: Sequence[Offer], now: float) -> list[Guest]:
         guests: dict[bytes, Guest] = {}
         for offer in offers:

@@ -156,6 +156,8 @@ class Follower(Footing):
                 self._begun(entry, changes, now)
             case "commit":
                 self._turned(entry, changes, now)
+            case _:
+                self._tell(unreadable(entry, _NOT_SEALED), changes)
 
     def _tell(self, event: Said | Unreadable, changes: Changes) -> None:
         """Record something that was said, and tell it."""
@@ -305,3 +307,6 @@ class Follower(Footing):
         if self.door is not Door.OUT and self._ahead is None:
             self.door = Door.WELCOME
         self.events.append(Began(entry.seq, entry.user))
+
+
+_NOT_SEALED = "what stands here is not encrypted, was erased, or is of a kind not known here"

@@ -82,6 +82,14 @@ class Outbox:
         self._unwritten.append((token, payload))
         return token
 
+    def take_back(self, token: int) -> bool:
+        """Do not send what `say` returned this for; false if it may be on its way already."""
+        for each in self._unwritten:
+            if each[0] == token:
+                self._unwritten.remove(each)
+                return True
+        return False
+
     def withdraw(self, changes: Changes) -> tuple[list[int], int]:
         """Drop all that waits to be sealed.
 
