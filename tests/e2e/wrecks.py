@@ -111,7 +111,7 @@ def echoed_not_dealt_with(kind: str, down: Countdown) -> None:
 
 
 def dealt_with_not_told(kind: str, down: Countdown) -> None:
-    def look(_: None, _self: object, events: Any) -> None:
+    def look(_: None, _self: object, _onlooker: object, events: Any, *_more: object) -> None:
         for event in events:
             ours = isinstance(event, Said) and event.id is not None
             if ours if kind == "message" else type(event).__name__ == "Entered":

@@ -20,7 +20,7 @@ from trio_chat.client.blobs import upload
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.news import News
 from trio_chat.client.onlooker import Onlooker
-from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.state import RoomState
 from trio_chat.client.wanted import Wanted
 from trio_chat.e2ee.comparing import Happening
 from trio_chat.e2ee.conversation import Conversation
@@ -54,7 +54,6 @@ __all__ = ["SealedRoom"]
 BATCH = 500  # entries dealt with in one go
 RETRY = 5.0  # seconds after which is asked again what the server would not answer
 
-Frame = frames.Message | frames.Topic | UnknownEntry
 Order = Callable[[Conversation], object]
 T = TypeVar("T")
 
@@ -114,7 +113,7 @@ class SealedRoom:
         self._life += 1
         self._order(Conversation.offline)
 
-    def entry(self, frame: Frame) -> None:
+    def entry(self, frame: asking.Frame) -> None:
         """An entry of the log has come."""
         self.queue.append(asking.log_entry(frame))
         self._wake.set()
