@@ -10,7 +10,16 @@ from collections.abc import Sequence
 
 from trio_chat import names
 from trio_chat.e2ee.changes import Changes, Cursor, Outgoing
-from trio_chat.e2ee.delivery import Began, Entered, Left, LogEntry, NotSent, Said, Unreadable
+from trio_chat.e2ee.delivery import (
+    Began,
+    Entered,
+    Left,
+    LogEntry,
+    NotSent,
+    Said,
+    Trouble,
+    Unreadable,
+)
 from trio_chat.e2ee.footing import PATIENCE, Door, Footing
 from trio_chat.e2ee.history import to_entry
 from trio_chat.e2ee.membership import may_be_removed, told, unreadable
@@ -149,7 +158,11 @@ class Follower(Footing):
             return
         match entry.kind:
             case "message":
-                self._tell(self.membership.read(entry), changes)
+                found = self.membership.read(entry)
+                if self.membership.missed:
+                    count = self.membership.missed
+                    self.events.append(Trouble(_MISSED.format(count=count, user=entry.user)))
+                self._tell(found, changes)
             case "proposal":
                 self.membership.propose(entry)
             case "create":
@@ -309,4 +322,5 @@ class Follower(Footing):
         self.events.append(Began(entry.seq, entry.user))
 
 
+_MISSED = "{count} message(s) that {user} has said before this did not come"
 _NOT_SEALED = "what stands here is not encrypted, was erased, or is of a kind not known here"

@@ -55,6 +55,7 @@ class Membership:
         members: Who is in the group, by leaf.
         policy: What its members have agreed on.
         former: The group as it was when we were last in it.
+        missed: How many messages of the sender's should have come before the one read last.
     """
 
     def __init__(self, account: Account, place: Place) -> None:
@@ -65,6 +66,7 @@ class Membership:
         self.members: dict[int, DeviceIdentity] = {}
         self.policy: RoomPolicy | None = None
         self.former: Former | None = None
+        self.missed = 0
         self._void: tuple[object, set[int]] = (None, set())
         self._load()
 
@@ -135,7 +137,8 @@ class Membership:
     # Reading
 
     def read(self, entry: LogEntry) -> Said | Unreadable:
-        """Read a message of somebody else's."""
+        """Read a message of somebody else's; see `missed` then."""
+        self.missed = 0
         if self.group is None:
             return unreadable(entry, "it was said before this device could read here")
         try:
@@ -147,6 +150,9 @@ class Membership:
                 raise ProtocolError(
                     f"the server says that {entry.user} sent it, but the keys are {who.user}'s"
                 )
+            if received.ahead < 0:
+                raise ProtocolError("the server has given it later than it was said")
+            self.missed = received.ahead
             payload = decode_payload(received.data)
         except MLSError as error:
             return unreadable(entry, str(error))

@@ -73,6 +73,7 @@ class Received:
     sender: int
     data: bytes = attrs.field(repr=False)
     authenticated_data: bytes = attrs.field(repr=False)
+    ahead: int = attrs.field(default=0, eq=False)  # so many skipped; < 0: skipped before itself
 
 
 class Group(Epoch):
@@ -370,7 +371,8 @@ class Group(Epoch):
         if judge is not None and isinstance(result, Group):
             judge(result)
         if opened is not None:
-            opened.consume()
+            ahead = opened.consume()
+            return attrs.evolve(result, ahead=ahead) if isinstance(result, Received) else result
         return result
 
     def _check_place(self, group_id: bytes, epoch: int) -> None:
