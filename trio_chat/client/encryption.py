@@ -20,7 +20,7 @@ from trio_chat.client.events import ClientEvent
 from trio_chat.client.news import News, Unreadable, shown
 from trio_chat.client.requests import Asking
 from trio_chat.client.sealed import SealedRoom
-from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.state import Notice, RoomState, UnknownEntry
 from trio_chat.client.trusting import stand_by_own_key
 from trio_chat.client.vault import Vault, renew
 from trio_chat.e2ee.account import Account
@@ -95,6 +95,7 @@ class Encryption:
                 for room in self._rooms.values():
                     nursery.start_soon(room.run, name=f"encrypted room {room.state.name}")
                 self.opened.set()
+                self._client._store_opened()
                 await self._upkeep(self._vault)
         finally:
             self._nursery = None
@@ -138,6 +139,11 @@ class Encryption:
         if room is not None:
             room.entry(frame)
 
+    def noticed(self, frame: Notice) -> bool:
+        """Somebody has come or gone; return whether the program learns it later."""
+        room = self._rooms.get(names.key(frame.room))
+        return room is not None and room.noticed(frame)
+
     def refused(self, room: str, n: int, error: Refused) -> None:
         """The server has not taken something for an encrypted room."""
         found = self._rooms.get(names.key(room))
@@ -162,6 +168,11 @@ class Encryption:
         for room in self._rooms.values():
             room.fail(error)
         self.opened.set()
+
+    @property
+    def ready(self) -> bool:
+        """Is the store open?"""
+        return self._vault is not None
 
     @property
     def waiting(self) -> int:

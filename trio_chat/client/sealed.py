@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 import trio
 
 from trio_chat import names
+from trio_chat.client.arrivals import Arrivals
 from trio_chat.client.blobs import encode, upload
 from trio_chat.client.entries import Frame, as_entry, as_paged
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.fetching import claim, fetch_info, fetch_welcome
 from trio_chat.client.news import News, as_comparison, as_event
 from trio_chat.client.requests import Asking, Ticket
-from trio_chat.client.state import RoomState
+from trio_chat.client.state import Notice, RoomState
 from trio_chat.client.trusting import stand_by_own_key
 from trio_chat.e2ee.account import Account
 from trio_chat.e2ee.comparing import Comparing, Happening
@@ -98,6 +99,7 @@ class SealedRoom:
         self._wake = trio.Event()
         self._life = 0  # which connection it is
         self._shown = 0  # nothing up to there is told to the program
+        self._arrivals = Arrivals()
         self._returning = True  # until it is known whether we are still in the group
         self._entered = 0  # the entry with which we came in: with it everybody is new
 
@@ -120,6 +122,11 @@ class SealedRoom:
         """An entry of the log has come."""
         self.queue.append(as_entry(frame))
         self._wake.set()
+
+    def noticed(self, frame: Notice) -> bool:
+        """Somebody has come or gone; return whether it is told when they can read."""
+        self._wake.set()
+        return self._arrivals.add(frame, trio.current_time())
 
     def refused(self, n: int, error: Refused) -> None:
         """The server has not taken a parcel."""
@@ -240,6 +247,8 @@ class SealedRoom:
             self._returning = False
             self.settled.set()
         self._tell(events, happened)
+        readers = conversation.membership.users
+        self._encryption.tell(self._arrivals.ready(readers, trio.current_time()))
         if taken:
             self._wake.set()
             self._encryption.relieve()
@@ -304,6 +313,7 @@ class SealedRoom:
                 await work(lambda: conversation.claimed(offers, time.time()))
             case Wait(until):
                 left = float("inf") if until is None else max(0.0, until - time.time())
+                left = min(left, self._arrivals.left(trio.current_time()))
                 with trio.move_on_after(left):
                     await self._wake.wait()
             case _:
