@@ -292,6 +292,7 @@ def settle(server: Server, *peers: Peer, limit: int = 10_000, count: int = 1000)
             while peer.transmit():
                 busy = True
             busy = peer.deliver(count) or busy
+            busy = peer.act() or busy
         if busy:
             continue
         waits = [peer.wait for peer in peers if peer.online and peer.wait is not None]

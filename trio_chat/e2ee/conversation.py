@@ -24,6 +24,7 @@ import math
 
 import attrs
 
+from trio_chat import names
 from trio_chat.e2ee import turning
 from trio_chat.e2ee.delivery import (
     FetchInfo,
@@ -41,7 +42,7 @@ from trio_chat.e2ee.outbox import MESSAGE, new_id
 from trio_chat.e2ee.payload import Payload, encode_payload
 from trio_chat.e2ee.policy import NotAllowed
 from trio_chat.e2ee.turning import Draft
-from trio_chat.e2ee.wishes import Kick, Wish
+from trio_chat.e2ee.wishes import Invite, Kick, Wish
 from trio_chat.mls import Group, MLSError, encode_message
 
 __all__ = ["Conversation"]
@@ -75,6 +76,8 @@ class Conversation(Entrant):
             return self._refuse(_OUT)
         if wish == Kick(self.place.me):
             return self._refuse("nobody takes out themselves; leave the room instead")
+        if isinstance(wish, Invite):
+            self._unwelcome.discard(names.key(wish.user))
         return self.wishes.add(wish)
 
     def _refuse(self, why: str) -> int:
@@ -112,6 +115,8 @@ class Conversation(Entrant):
         return Wait()
 
     def _move(self, now: float) -> Step | None:
+        if self._outbox.knocked:
+            return None  # what it leads to is what we wait for, and there is one such place
         match self.door:
             case Door.INSIDE:
                 return self._act(now)
@@ -136,7 +141,7 @@ class Conversation(Entrant):
             with self._store.event() as changes:
                 self._lose(changes, "the server takes no change by this device", now)
             return None
-        if outbox.turning or membership.epoch < self._least_epoch or not self.caught_up:
+        if membership.epoch < self._least_epoch or not self.caught_up:
             return Wait()
         void = membership.void(now)
         proposals = turning.acceptable(self._account, group, policy, membership.members)
@@ -247,6 +252,9 @@ class Conversation(Entrant):
         if wait:
             self._begin_at = max(self._begin_at, now + wait)
         with self._store.event() as changes:
+            inside = self.membership.group is not None and self.caught_up
+            if code == "stale" and inside and epoch < self.membership.epoch:
+                self._lose(changes, "the room is not as far as this device thought", now)
             if code in OVER:
                 token = self._outbox.settle(changes, self._outbox.drop(n))
                 self.wishes.skipped()

@@ -26,7 +26,7 @@ from trio_chat.e2ee.delivery import (
 )
 from trio_chat.e2ee.following import Follower
 from trio_chat.e2ee.footing import PATIENCE, Door
-from trio_chat.e2ee.place import NotTheRoom
+from trio_chat.e2ee.place import NotTheRoom, Unvouched
 from trio_chat.e2ee.policy import MAX_DEVICES, NotAllowed, RoomPolicy, check_occupants
 from trio_chat.e2ee.turning import Draft, Guest
 from trio_chat.mls import Group, MLSError, ProtocolError, Welcome, decode_message
@@ -220,11 +220,13 @@ class Entrant(Follower):
             return
         try:
             draft = turning.join(self._account, self.place, found, self.membership.former, now)
-        except NotTheRoom as error:
-            self._mistrust(str(error), now, _LET_IN)
         except NotAllowed as error:
-            self.door, self._begin_at = Door.WAITING, now + PATIENCE
-            self._tell_trouble(f"{error}; {_LET_IN}")
+            known = isinstance(error, Unvouched) and not self._missed
+            if isinstance(error, NotTheRoom) or known:
+                self._mistrust(str(error), now, _LET_IN)
+            else:
+                self._stay_outside(now)
+                self._tell_trouble(f"{error}; {_LET_IN}")
         except MLSError as error:
             self._mistrust(f"the group is broken: {error}", now, _LET_IN)
         else:

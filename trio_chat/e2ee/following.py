@@ -43,9 +43,10 @@ class Follower(Footing):
             self._drop(self._outbox.resumed(changes, n), changes, now)
             self._online = True
             self._goal = seq, epoch
-            self._least_epoch = 0
+            self._least_epoch = self._waits = 0
             self.wishes.resumed(now)
             if not same:
+                self._missed = True
                 if cursor is not None:
                     self._forget_ahead(changes)
                     changes.unplace(self.place.name, log, seq)
@@ -103,7 +104,7 @@ class Follower(Footing):
         if seq <= self.cursor.seq:
             return
         with self._store.event() as changes:
-            self.cursor = Cursor(seq, self.cursor.log)
+            self.cursor, self._missed = Cursor(seq, self.cursor.log), True
             changes.set_cursor(self.place.name, self.cursor)
             if self.membership.group is not None:
                 self._lose(changes, "what this device had not read is no longer kept", now)
@@ -119,6 +120,7 @@ class Follower(Footing):
             return
         self._goal = None
         ended, self.membership.epoch = self.membership.epoch != epoch, epoch
+        self._missed = self._missed or ended
         if ended and self.membership.group is not None:
             why = "a part of the log that this device had not read is no longer kept"
             self._lose(changes, why, now)
@@ -273,6 +275,7 @@ class Follower(Footing):
             return
         except MLSError as error:
             membership.epoch = entry.epoch + 1
+            self._missed = False
             why = f"a change by {entry.user} cannot be followed: {error}"
             self._lose(changes, why, now)
             return
@@ -299,6 +302,6 @@ class Follower(Footing):
         self._offers = {}
         if self.door is Door.WAITING:
             self._begin_at = now
-        if self.door is not Door.OUT:
+        if self.door is not Door.OUT and self._ahead is None:
             self.door = Door.WELCOME
         self.events.append(Began(entry.seq, entry.user))

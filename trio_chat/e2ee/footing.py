@@ -72,6 +72,8 @@ class Footing:
         self._goal: tuple[int, int] | None = None  # (seq, epoch) of the room, until we are there
         self._least_epoch = 0  # nothing is sent before the log has come to it
         self._begin_at = 0.0  # (not) before that
+        self._missed = True  # may there have been commits that this device has not seen?
+        self._waits = 0  # how often we were not let in
         self._lost = 0  # races in a row
         self._unsure = False  # does it depend on the newest list what to make of a commit?
         self._sure = 0  # which one that was, once the list is here
@@ -104,7 +106,7 @@ class Footing:
 
     def _meet(self, changes: Changes) -> None:
         """Look at who is in the group now: their keys may be other than those we know."""
-        self._trouble = ""
+        self._trouble, self._waits = "", 0
         people = self._account.people
         self.events += people.sight(self.membership.members.values())
         for user, pin in people.to_write().items():
@@ -145,11 +147,17 @@ class Footing:
         if mine:
             ranks = min(len(former.members), RANKS) if former else RANKS
             self.door, what = Door.BEGIN, "the room's keys are made anew"
-            self._begin_at = now + self._account.uniform(0.0, RANK * ranks + pause)
+            self._begin_at = now + self._account.uniform(pause / 2, RANK * ranks + pause)
         else:
-            self.door, what = Door.WAITING, otherwise
-            self._begin_at = now + PATIENCE
+            what = otherwise
+            self._stay_outside(now)
         self._tell_trouble(f"{why}; {what}")
+
+    def _stay_outside(self, now: float) -> None:
+        """Try again when the group changes, or after a while, each time a longer one."""
+        self.door = Door.WAITING
+        self._begin_at = now + PATIENCE * 2 ** min(self._waits, WRONGS)
+        self._waits += 1
 
     def _tell_trouble(self, why: str) -> None:
         """Say what is wrong, once."""
@@ -173,8 +181,10 @@ class Footing:
     def _no_group(self, now: float) -> None:
         """The room has no group yet: begin it, or wait for who may."""
         mine = self.place.open or self.place.owner
-        self.door = Door.BEGIN if mine else Door.WAITING
-        self._begin_at = self._begin_at if mine else now + PATIENCE
+        if mine:
+            self.door = Door.BEGIN
+        else:
+            self._stay_outside(now)
 
     def _forget_ahead(self, changes: Changes, ended: float = math.inf) -> None:
         """The epoch `ended` is over, or a commit of ours is not sent again: it has lost."""

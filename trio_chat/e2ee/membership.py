@@ -185,15 +185,16 @@ class Membership:
         """
         assert self.group is not None
         assert self.policy is not None
-        policy, void = self.policy, self.account.void(self.group, now)
+        policy, group = self.policy, self.group
 
         def judge(followed: Group) -> None:
             if followed.change is None:
                 raise ProtocolError("it is no commit")
             after = self.account.members(followed)
+            void = self.account.void(group, now) if followed.change.removed else ()
             rules.check(policy, followed.change, self.members, after, void=void)
 
-        followed = self._receive(self.group, entry, judge)
+        followed = self._receive(group, entry, judge)
         if not isinstance(followed, Group):
             raise ProtocolError("it is no commit")
         return followed

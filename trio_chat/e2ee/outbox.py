@@ -66,14 +66,6 @@ class Outbox:
         return bool(self._refused)
 
     @property
-    def turning(self) -> Outgoing | None:
-        """Return what would end the room's epoch, if that is in flight."""
-        for n, row in self._sealed.items():
-            if n > self.taken and row.kind in TURNINGS:
-                return row
-        return None
-
-    @property
     def knocked(self) -> bool:
         """Is there a commit of ours of which it is not known yet whether it was taken?"""
         return any(row.kind in TURNINGS for row in self._sealed.values())

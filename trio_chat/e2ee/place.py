@@ -16,11 +16,15 @@ from trio_chat import names
 from trio_chat.e2ee.identity import DeviceIdentity
 from trio_chat.e2ee.policy import NotAllowed, RoomPolicy, Who
 
-__all__ = ["Former", "NotTheRoom", "Place"]
+__all__ = ["Former", "NotTheRoom", "Place", "Unvouched"]
 
 
 class NotTheRoom(NotAllowed):
     """What somebody shows as a room's group cannot be it."""
+
+
+class Unvouched(NotAllowed):
+    """It may be the room's group, but nobody whom we know from there says so."""
 
 
 @attrs.frozen
@@ -123,7 +127,7 @@ class Former:
 
         Raises:
             NotTheRoom: It cannot be.
-            NotAllowed: It may be, but who shows it is nobody whom we know from there.
+            Unvouched: It cannot be either, unless we have missed what happened in between.
         """
         same = group_id == self.group_id
         if same and epoch <= self.epoch:
@@ -131,7 +135,7 @@ class Former:
         if self.policy.open:
             return
         if signer.fingerprint not in self.members.get(signer.key, ()):
-            kind = NotAllowed if same else NotTheRoom
+            kind = Unvouched if same else NotTheRoom
             raise kind(signer.user, "shows the room's group, and was not in it")
         if self.policy.is_admin(signer):
             return
@@ -141,7 +145,7 @@ class Former:
             raise NotTheRoom(signer.user, "shows the room's group with other rules")
         strangers = users - self.members.keys() - {*self.policy.admins}
         if strangers and not self.policy.allows(self.policy.add, signer):
-            kind = NotAllowed if same else NotTheRoom
+            kind = Unvouched if same else NotTheRoom
             raise kind(
                 signer.user, f"shows the room's group with {' and '.join(sorted(strangers))}"
             )
