@@ -194,7 +194,7 @@ class BadName(Refused):
 
 
 class NoRoom(Refused):
-    """There is no such room."""
+    """There is no such room, or none for whoever asks."""
 
     code = "no-room"
 

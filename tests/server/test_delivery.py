@@ -6,6 +6,7 @@ import base64
 import gc
 import hashlib
 import random  # noqa: TID251 - seeded
+import time
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from tests.peer import PART, Connect, Frame, Peer
 from trio_chat.chat.epochs import Commit
 from trio_chat.errors import StoreError
 from trio_chat.names import key
-from trio_chat.server import Server
+from trio_chat.server import Server, pulse
 from trio_chat.server.uploads import LIFE
 from trio_chat.store import BLOBS, Store
 
@@ -582,6 +583,34 @@ async def test_a_room_keeps_the_blobs_that_are_needed_and_not_too_many(
     await commit(alice, 21, b"tree 21")
     assert await has(b"tree 12")
     assert not await has(b"tree 13")
+
+
+async def test_what_is_too_old_goes_from_the_log_and_from_the_room(
+    server: Server, enter: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await enter(server, "alice", ROOM)
+    await commit(alice, 0, b"tree 0", kind="create", welcomes=[{"to": [alice.device], "body": ""}])
+    for epoch in (1, 2):
+        await commit(alice, epoch, f"tree {epoch}".encode())
+    room = server.rooms.active(ROOM)
+    assert room is not None
+    assert len(room.ledger.trees) == 3
+    assert (await alice.ask("kp.publish", packages=["eA=="]))["count"] == 1
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + server.limits.retention + 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pulse.expire_history, server)
+        while len(room.ledger.trees) == 3:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert room.ledger.trees == {
+        hashlib.sha256(tree).hexdigest() for tree in (b"tree 1", b"tree 2")
+    }
+    assert not await has_blob(alice, b"tree 0")
+    assert (await alice.ask("welcome.get", room=ROOM))["code"] == "no-welcome"
+    assert (await info(alice))["epoch"] == 3  # the group goes on
+    assert (await alice.ask("kp.publish", packages=[]))["count"] == 0
+    assert (await commit(alice, 3))["seq"] == 4
 
 
 async def has_blob(peer: Peer, data: bytes) -> bool:

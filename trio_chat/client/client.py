@@ -185,7 +185,7 @@ class Client(Lifeline):
         return await self.join(names.direct_room(self.user, user))
 
     async def list_rooms(self) -> list[RoomInfo]:
-        """Return the rooms there are: the public ones and one's own two-person rooms."""
+        """Return the rooms there are: the open ones, and those one is on the list of."""
         found: list[RoomInfo] = []
         after: str | None = None
         while True:

@@ -109,7 +109,7 @@ class List:
 
 @attrs.frozen
 class ListRooms:
-    """Ask which rooms there are: the public ones, and one's own two-person rooms."""
+    """Ask which rooms there are: the open ones, and those one is on the list of."""
 
     type: ClassVar[str] = "list-rooms"
     after: str | None = None
