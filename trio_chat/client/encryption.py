@@ -26,7 +26,14 @@ from trio_chat.client.vault import Vault, renew
 from trio_chat.e2ee.account import Account
 from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.place import Place
-from trio_chat.errors import ChatError, Disconnected, ProtocolError, Refused, Unreachable
+from trio_chat.errors import (
+    ChatError,
+    Disconnected,
+    ProtocolError,
+    Refused,
+    StoreInUse,
+    Unreachable,
+)
 from trio_chat.protocol import frames
 
 if TYPE_CHECKING:
@@ -38,6 +45,8 @@ T = TypeVar("T")
 
 PACKAGES = 50  # key packages that others can claim
 AT_ONCE = 20  # in one frame
+LET_GO = 10.0  # seconds for another process to close the store
+AGAIN = 0.1  # seconds between two attempts to open it
 UPKEEP = 3600.0  # seconds between two looks at what is kept on the server
 LAST_RESORT = 15 * 86400.0  # seconds after which the last resort is another
 
@@ -81,7 +90,7 @@ class Encryption:
 
     async def _run(self, wire: str) -> None:
         try:
-            self._vault = await self.work(self._opener, wire)
+            self._vault = await self._open(wire)
             await self.work(stand_by_own_key, self._vault.account)
         except ChatError as error:
             problem = self.problem = error
@@ -100,6 +109,17 @@ class Encryption:
         finally:
             self._nursery = None
             self._vault.close()
+
+    async def _open(self, wire: str) -> Vault:
+        """Open the store; whose device we have taken over may need a moment to let go of it."""
+        deadline = trio.current_time() + LET_GO
+        while True:
+            try:
+                return await self.work(self._opener, wire)
+            except StoreInUse:
+                if trio.current_time() > deadline:
+                    raise
+                await trio.sleep(AGAIN)
 
     # The session's frames: synchronous
 
