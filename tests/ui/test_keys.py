@@ -212,6 +212,14 @@ async def test_what_a_warning_has_shown_may_be_accepted(stage: Stage, den: Any) 
     assert "bob goes on with the key" in stage.screen
 
 
+async def test_who_is_accepted_is_let_into_the_two_person_room(stage: Stage) -> None:
+    private = stage.client.room("~alice+bob", "alice", peer="bob", mode="encrypted")
+    stage.client.rooms["~alice+bob"] = private
+    stage.client.numbers = [number(Standing.CHANGED)]
+    await stage.type("/accept bob", "/accept bob")
+    assert private.done == [("invite", "bob")]
+
+
 async def test_who_has_no_new_key_has_nothing_to_accept(stage: Stage) -> None:
     stage.client.numbers = [number(Standing.VERIFIED)]
     await stage.type("/accept bob")
