@@ -11,6 +11,7 @@
     ├── Unsent               what was wanted in an encrypted room has not happened
     ├── ConfigError          a file or an option is wrong: ours or the user's fault
     └── StoreError           the database cannot be read or written
+        └── StoreInUse       another process has it open
 
 The text of an error says what happened and `hint` what to do next. No message text,
 password or key is ever put into one.
@@ -48,6 +49,7 @@ __all__ = [
     "RoomExists",
     "Stale",
     "StoreError",
+    "StoreInUse",
     "StoreUnavailable",
     "TextTooLong",
     "TooLong",
@@ -125,6 +127,10 @@ class ConfigError(ChatError):
 
 class StoreError(ChatError):
     """The database cannot be read or written."""
+
+
+class StoreInUse(StoreError):
+    """Another process has it open; perhaps not for long."""
 
 
 class Refused(ChatError):

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.conftest import Serve
 from tests.people import People
 from trio_chat.cli import send
 from trio_chat.client import connect
@@ -82,6 +83,23 @@ async def test_a_message_is_acknowledged_and_in_the_room(server: Server, people:
         (entry,) = await (await client.join("lobby")).history()
     assert isinstance(entry, Message)
     assert (entry.sender, entry.text, entry.form) == ("bob", "done", "notice")
+
+
+async def test_a_script_can_talk_in_an_encrypted_room(run_server: Serve, people: People) -> None:
+    server = await run_server("den", mode="encrypted")
+    async with connecting(server, people, "alice") as client:
+        room = await client.join("den")
+        for text in ("one", "two"):  # the second time, it finds its keys on the disk
+            await send._send(connecting(server, people, "bob"), "den", text, False)
+        with trio.fail_after(20):
+            texts = []
+            async for event in client:
+                if isinstance(event, Message):
+                    texts.append(event.text)
+                    if len(texts) == 2:
+                        break
+        assert texts == ["one", "two"]
+        assert [reader.user for reader in await room.readers()] == ["alice", "bob"]
 
 
 async def test_a_room_that_is_missing_is_an_error(server: Server, people: People) -> None:

@@ -173,6 +173,9 @@ async def test_a_verified_person_with_a_new_key_is_not_written_to(
             assert await alice.accept("bob", [changed.fingerprint]) == [changed.fingerprint]
             sent = await ours.send("hello")
             assert (await until(impostor, Message)).text == sent.text
+            private = await alice.direct("bob")
+            await private.invite("bob")  # nobody else could let that machine in there
+            assert [each.user for each in await private.readers()] == ["alice", "bob", "bob"]
 
 
 def _issue_again(people: People, name: str, folder: Path) -> None:

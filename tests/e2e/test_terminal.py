@@ -134,10 +134,10 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(people: People, folder: Path) -> Iterator[Running]:
+def running(people: People, folder: Path, *options: str) -> Iterator[Running]:
     rooms = [f"room{number}" for number in range(30)]
     words = ["serve", "--ca", str(people.ca), "--db", str(folder / "chat.db"), "--port", "0"]
-    words += ["--plain"]
+    words += [*options]
     words += [word for room in rooms for word in ("--room", room)]
     config = folder / "server.toml"
     config.write_text("[limits]\ninput_burst = 100000\ninput_rate = 1000000\n")
@@ -155,7 +155,7 @@ def running(people: People, folder: Path) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def server(people: People, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(people, tmp_path_factory.mktemp("server")) as server:
+    with running(people, tmp_path_factory.mktemp("server"), "--plain") as server:
         yield server
 
 
@@ -167,6 +167,7 @@ class Start:
     server: Running
     state: Path
     room: str
+    mode: str = "plain"
 
     def words(self, command: str, name: str, *more: str) -> list[str]:
         issued = self.people.certificate(name)
@@ -176,12 +177,13 @@ class Start:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"XDG_STATE_HOME": str(self.state), "NO_COLOR": "1"}
+        folders = dict.fromkeys(("XDG_STATE_HOME", "XDG_DATA_HOME"), str(self.state))
+        return {**folders, "NO_COLOR": "1"}
 
     def join(self, name: str, *more: str) -> Terminal:
         terminal = Terminal.start(*self.words("join", name, *more), **self.environment)
         toolbar = "--no-toolbar" not in more
-        terminal.until(f"{self.room} (plain)" if toolbar else f"{self.room} is plain")
+        terminal.until(f"{self.room} ({self.mode})" if toolbar else f"{self.room} is {self.mode}")
         return terminal
 
     def send(self, name: str, text: str) -> None:
@@ -334,7 +336,7 @@ def test_sigint_from_outside_is_as_ctrl_c(alice: Terminal) -> None:
 
 def test_a_server_that_is_gone_is_said_and_one_can_leave(people: People, tmp_path: Path) -> None:
     with running(people, tmp_path) as server:
-        terminal = Start(people, server, tmp_path / "state", "room0").join("alice")
+        terminal = Start(people, server, tmp_path / "state", "room0", "encrypted").join("alice")
         server.process.kill()
         terminal.until("OFFLINE")
         terminal.type("unheard\r")
@@ -348,7 +350,7 @@ def test_a_connection_that_ends_for_good_ends_the_program(
     own_people: People, tmp_path: Path
 ) -> None:
     with running(own_people, tmp_path) as server:
-        terminal = Start(own_people, server, tmp_path / "state", "room0").join("alice")
+        terminal = Start(own_people, server, tmp_path / "state", "room0", "encrypted").join("alice")
         terminal.type("half a line")
         terminal.until("> half a line")
         own_people.revoke("alice")
@@ -420,3 +422,39 @@ def _wait_for_the_end(pid: int) -> None:
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() < end, "the program goes on without a terminal"
         time.sleep(0.02)
+
+
+# --- encrypted rooms ---------------------------------------------------------------------
+
+
+def test_two_people_meet_in_an_encrypted_room_and_compare_keys(
+    people: People, tmp_path: Path
+) -> None:
+    with running(people, tmp_path) as server:
+        start = Start(people, server, tmp_path / "state", next(server.rooms), "encrypted")
+        alice = start.join("alice")
+        alice.until(f"{start.room} is encrypted: only who is in it can read it, not the server")
+        compare_keys(alice, start.join("bob"))
+
+
+def compare_keys(alice: Terminal, bob: Terminal) -> None:
+    alice.until("bob can read now")
+    alice.type("hello\r")
+    bob.until("<alice> hello")
+    bob.type("/msg alice psst\r")
+    alice.until("[private] bob -> you: psst")
+    bob.type("/verify alice\r")
+    alice.until("wants to compare keys with you")
+    alice.type("/verify bob\r")
+    for each in (alice, bob):
+        each.until("the same seven")
+        each.until("7 ")
+    alice.type("/verify bob yes\r")
+    alice.until("bob is verified")
+    bob.type("/verify alice no\r")
+    bob.until("the symbols differ")
+    alice.type("/users\r")
+    alice.until("bob (verified; reads on")
+    for each in (alice, bob):
+        each.type("\x04")
+        assert each.end() == 0

@@ -360,9 +360,21 @@ def test_history_comes_in_its_order_and_in_pages(store: SealedStore) -> None:
         for each in entries:
             event.record(each)
         event.record(entry("elsewhere", 1, room="den"))
+        event.set_cursor("lobby", Cursor(5, "a"))  # places are those of the log that is followed
     assert store.history("lobby") == entries
     assert store.history("lobby", limit=2) == entries[3:]
     assert store.history("lobby", before=4, limit=2) == entries[1:3]
+
+
+def test_the_last_entry_of_a_kind_is_found_by_how_it_begins(store: SealedStore) -> None:
+    with store.event() as event:
+        for number, payload in enumerate((b"topic 1", b"topic 2", b"text"), 1):
+            event.record(entry("t", number, payload=payload, failure=""))
+    found = store.last("lobby", b"topic")
+    assert found is not None
+    assert found.payload == b"topic 2"
+    assert store.last("den", b"topic") is None
+    assert store.last("lobby", b"opic") is None
 
 
 def test_a_log_that_begins_anew_goes_on_below_the_old_one(store: SealedStore) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import trio
 
-from tests.conftest import plain_direct
 from trio_chat import Client, Room, ServerConfig, connect, serve
 from trio_chat.pki import Authority
 from trio_chat.protocol.frames import Message
@@ -49,18 +48,25 @@ async def address(pki: Path, tmp_path: Path) -> AsyncIterator[str]:
         db=tmp_path / "chat.db",
         port=0,
         rooms=("lobby",),
-        mode="plain",
         durability="process",
     )
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve, config)
-        await plain_direct(server, "alice", "echo_bot")
         yield f"localhost:{server.port}"
         nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
-def enter(pki: Path, address: str) -> Callable[..., AbstractAsyncContextManager[Client]]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the bots and the people here keep their keys."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def enter(
+    pki: Path, address: str, home: Path
+) -> Callable[..., AbstractAsyncContextManager[Client]]:
     def enter(user: str, device: str = "one") -> AbstractAsyncContextManager[Client]:
         cert = pki / f"{user}.crt"
         return connect(address, cert=cert, key=cert.with_suffix(".key"), device=device)
@@ -69,7 +75,7 @@ def enter(pki: Path, address: str) -> Callable[..., AbstractAsyncContextManager[
 
 
 @pytest.fixture
-def start(pki: Path, address: str) -> Start:
+def start(pki: Path, address: str, home: Path) -> Start:
     @asynccontextmanager
     async def start(bot: str, *options: str) -> AsyncIterator[trio.Process]:
         """Run a bot, and make sure that SIGTERM ends it in peace."""
@@ -119,6 +125,11 @@ async def kill(process: trio.Process) -> None:
     process.kill()
     with trio.fail_after(PATIENCE):
         await process.wait()
+
+
+def forget_everything(home: Path, name: str) -> None:
+    (found,) = home.glob(f"**/{name}")
+    found.unlink()
 
 
 async def heard(client: Client) -> str:
@@ -177,9 +188,25 @@ async def test_echo_answers_people_and_neither_notices_nor_bots(start: Start, en
         await lobby.send("nothing for it")
         await lobby.send("!echo  as it is ")
         assert await heard(alice) == " as it is "
-        private = await alice.join("@alice+echo_bot")
+        private = await alice.direct("echo_bot")
         await private.send("between us")
         assert await heard(alice) == "between us"
+
+
+async def test_a_bot_with_a_fresh_disk_is_back_in_its_rooms(
+    start: Start, enter: Any, home: Path
+) -> None:
+    async with enter("alice") as alice:
+        lobby: Room = await alice.join("lobby")
+        for words in ("first", "second"):
+            async with start("echo_bot"):
+                await lobby.send(f"!echo {words}")
+                assert await heard(alice) == words
+                private = await alice.direct("echo_bot")
+                await private.send(f"{words} in private")
+                assert await heard(alice) == f"{words} in private"
+            forget_everything(home, "certificate.store")
+        assert [each.user for each in await lobby.readers()] == ["alice", "echo_bot"]
 
 
 # --- welcome_bot -------------------------------------------------------------------------

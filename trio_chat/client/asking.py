@@ -56,7 +56,18 @@ async def fetch_info(ask: Ask, room: str) -> Info | None:
     raise ProtocolError(f"the server has lost the tree of {room}'s group")
 
 
-async def claim(ask: Ask, user: str) -> list[Offer]:
+async def claim(ask: Ask, users: Iterable[str]) -> tuple[dict[str, list[Offer]], Refused | None]:
+    """Claim key packages; return them by user, and why not those of all, if the server refused."""
+    offers: dict[str, list[Offer]] = {}
+    for user in users:
+        try:
+            offers[user] = await _claim(ask, user)
+        except Refused as error:
+            return offers, error
+    return offers, None
+
+
+async def _claim(ask: Ask, user: str) -> list[Offer]:
     """Return a key package of each device of a user."""
     try:
         found = await ask(frames.ClaimPackages(user))

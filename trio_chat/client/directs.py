@@ -6,7 +6,7 @@ something new, and no room else unasked. Pure objects: no Trio, no clock, no byt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import attrs
 
@@ -36,6 +36,7 @@ class Directs:
     def __init__(self, cursors: Mapping[str, int], log: str | None) -> None:
         self.start = {names.key(room): Cursor(seq, log) for room, seq in cursors.items()}
         self.listed = False
+        self._encrypted: dict[Key, tuple[str, int]] = {}  # rooms that are listed, and how far
 
     def written(self, frame: Direct, user: str) -> int | None:
         """Somebody wrote: return from where to read on, None if that is no room of ours."""
@@ -59,8 +60,22 @@ class Directs:
             start = self.start.get(key)
             if start is None:  # new since the last connection, or not read here ever
                 start = self.start[key] = Cursor(0 if self.listed else info.seq, log)
+            if info.mode == "encrypted":
+                self._encrypted[key] = info.room, info.seq
             if info.seq != start.seq or (start.log or log) != log:
                 yield info.room, start.seq
+
+    def strangers(
+        self, joined: Collection[Key], known: Callable[[Key], bool]
+    ) -> Iterator[tuple[str, int]]:
+        """Yield the encrypted rooms that a fresh disk knows nothing of, to be read from now on.
+
+        Who is not in a room's group when somebody writes, cannot read that.
+        """
+        found, self._encrypted = self._encrypted, {}
+        for key, (room, seq) in found.items():
+            if key not in joined and not known(key):
+                yield room, seq
 
 
 def _is_ours(room: str, user: str) -> bool:

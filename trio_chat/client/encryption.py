@@ -21,7 +21,7 @@ from trio_chat.client.news import News, Unreadable, shown
 from trio_chat.client.packages import make_packages, packages_due
 from trio_chat.client.requests import Asking
 from trio_chat.client.sealed import SealedRoom
-from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.state import Notice, RoomState, UnknownEntry
 from trio_chat.client.trusting import stand_by_own_key
 from trio_chat.client.vault import Vault, renew
 from trio_chat.e2ee.account import Account
@@ -33,6 +33,7 @@ from trio_chat.errors import (
     Disconnected,
     Refused,
     StoreError,
+    StoreInUse,
     Unreachable,
 )
 from trio_chat.protocol import frames
@@ -45,6 +46,8 @@ __all__ = ["Encryption"]
 T = TypeVar("T")
 
 AT_ONCE = 20  # key packages in one frame
+LET_GO = 10.0  # seconds for another process to close the store
+AGAIN = 0.1  # seconds between two attempts to open it
 UPKEEP = 3600.0  # seconds between two looks at what is kept on the server
 SOON = 60.0  # seconds, if that has failed
 
@@ -95,7 +98,7 @@ class Encryption:
 
     async def _run(self, wire: str) -> None:
         try:
-            self._vault = await self.work(self._opener, wire)
+            self._vault = await self._open(wire)
             await self.work(stand_by_own_key, self._vault.account)
         except ChatError as error:
             problem = self.problem = error
@@ -109,6 +112,7 @@ class Encryption:
                 for room in self._rooms.values():
                     self._start(room, nursery)
                 self.opened.set()
+                self._client._store_opened()
                 await self._upkeep(self._vault)
         finally:
             self._nursery = None
@@ -124,6 +128,17 @@ class Encryption:
             await room.run()
         except StoreError as error:
             self._client._end_with(error)
+
+    async def _open(self, wire: str) -> Vault:
+        """Open the store; whose device we have taken over may need a moment to let go of it."""
+        deadline = trio.current_time() + LET_GO
+        while True:
+            try:
+                return await self.work(self._opener, wire)
+            except StoreInUse:
+                if trio.current_time() > deadline:
+                    raise
+                await trio.sleep(AGAIN)
 
     # The session's frames: synchronous
 
@@ -190,6 +205,11 @@ class Encryption:
                 ]
             )
 
+    def noticed(self, frame: Notice) -> bool:
+        """Somebody has come or gone; return whether the program learns it later."""
+        room = self._rooms.get(names.key(frame.room))
+        return room is not None and room.noticed(frame)
+
     def refused(self, room: str, n: int, error: Refused) -> None:
         """The server has not taken something for an encrypted room."""
         found = self._rooms.get(names.key(room))
@@ -216,6 +236,11 @@ class Encryption:
             room.fail(error)
         self.opened.set()
         self.scope.cancel()
+
+    @property
+    def ready(self) -> bool:
+        """Is the store open?"""
+        return self._vault is not None
 
     @property
     def waiting(self) -> int:

@@ -120,6 +120,10 @@ class Lifeline:
     def _tell(self, events: Sequence[ClientEvent]) -> None:
         self._inbox.put(events)
 
+    def _store_opened(self) -> None:
+        self._session.meet_strangers()
+        self._pump()
+
     def _stop(self, error: Callable[[], ChatError]) -> None:
         """End for good, once: everything that waits raises `error`."""
         if self._end is None:

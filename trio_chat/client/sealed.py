@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from trio_chat.client import asking
+from trio_chat.client.arrivals import Arrivals
 from trio_chat.client.blobs import upload
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.news import News
 from trio_chat.client.onlooker import Onlooker
-from trio_chat.client.state import RoomState
+from trio_chat.client.state import Notice, RoomState
 from trio_chat.client.wanted import Wanted
 from trio_chat.e2ee.comparing import Happening
 from trio_chat.e2ee.conversation import Conversation
@@ -32,7 +33,6 @@ from trio_chat.e2ee.delivery import (
     FetchWelcome,
     LogEntry,
     NotSent,
-    Offer,
     Parcel,
     Said,
     Send,
@@ -88,6 +88,7 @@ class SealedRoom:
         self._shown = 0  # nothing up to there is told to the program
         self._again = 0.0  # when the server may be asked again (Trio's clock)
         self._trouble = ""  # what was told last
+        self._arrivals = Arrivals()
         self._returning = True  # until it is known whether we are still in the group
 
     # What the session has for it: synchronous, in order
@@ -117,6 +118,11 @@ class SealedRoom:
         """An entry of the log has come."""
         self.queue.append(asking.log_entry(frame))
         self._wake.set()
+
+    def noticed(self, frame: Notice) -> bool:
+        """Somebody has come or gone; return whether it is told when they can read."""
+        self._wake.set()
+        return self._arrivals.add(frame, trio.current_time())
 
     def refused(self, n: int, error: Refused) -> None:
         """The server has not taken a parcel."""
@@ -258,6 +264,8 @@ class SealedRoom:
             self._returning = False
             self.settled.set()
         self._tell(onlooker, events, happened)
+        here = self._arrivals.ready(conversation.membership.users, trio.current_time())
+        self.encryption.tell(here)
         if taken:
             self._wake.set()
             self.encryption.relieve()
@@ -280,7 +288,7 @@ class SealedRoom:
     async def _fill(self, conversation: Conversation) -> None:
         """Fetch what was said before what is here, and is not dealt with."""
         missing = self._missing(conversation)
-        if missing is None or self._orders or not self._may_ask:
+        if missing is None or self._orders or trio.current_time() < self._again:
             return
         await self.encryption.room_for_more()
         log, name = self._log, self.state.name
@@ -293,10 +301,6 @@ class SealedRoom:
         if self._log == log:
             self.queue.extendleft(reversed(found))
 
-    @property
-    def _may_ask(self) -> bool:
-        return trio.current_time() >= self._again
-
     async def _follow(self, conversation: Conversation, step: Step, life: int) -> None:
         """Do what the conversation wants done."""
         ask, room, work = self.encryption.ask, self.state.name, self.encryption.work
@@ -306,7 +310,7 @@ class SealedRoom:
                 await self._send(conversation, parcels, life)
             case Wait(until):
                 await self._sleep(conversation, math.inf if until is None else until - clock())
-            case _ if not self._may_ask:
+            case _ if trio.current_time() < self._again:
                 await self._sleep(conversation, self._again - trio.current_time())
             case FetchWelcome():
                 found = await asking.fetch_welcome(ask, room)
@@ -323,23 +327,17 @@ class SealedRoom:
     async def _sleep(self, conversation: Conversation, seconds: float) -> None:
         if self._missing(conversation) is not None:
             seconds = min(seconds, self._again - trio.current_time())
+        seconds = min(seconds, self._arrivals.left(trio.current_time()))
         with trio.move_on_after(max(0.0, seconds)):
             await self._wake.wait()
 
     async def _claim(self, conversation: Conversation, users: Sequence[str]) -> None:
         clock, work = self.encryption.clock, self.encryption.work
-        offers: dict[str, list[Offer]] = {}
-        refused: Refused | None = None
-        for user in users:
-            try:
-                offers[user] = await asking.claim(self.encryption.ask, user)
-            except Refused as error:
-                refused = error
-                break
+        offers, refused = await asking.claim(self.encryption.ask, users)
         await work(lambda: conversation.claimed(offers, clock()))
         if refused is not None:
-            why, wait = str(refused), refused.retry_after or RETRY
-            await work(lambda: conversation.unclaimed(why, wait, clock()))
+            wait = refused.retry_after or RETRY
+            await work(conversation.unclaimed, str(refused), wait, clock())
 
     async def _send(self, conversation: Conversation, parcels: Sequence[Parcel], life: int) -> None:
         """Write parcels, on the connection that they were made for."""

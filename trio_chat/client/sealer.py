@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.state import Notice, RoomState, UnknownEntry
 from trio_chat.errors import ChatError, Refused
 from trio_chat.names import Key
 from trio_chat.protocol.frames import Joined, Message, Topic
@@ -15,6 +15,10 @@ __all__ = ["Sealer"]
 
 class Sealer(Protocol):
     """It only takes note: nothing here waits."""
+
+    @property
+    def ready(self) -> bool:
+        """Is it known which rooms there are?"""
 
     def connected(self) -> None:
         """There is a connection."""
@@ -30,6 +34,9 @@ class Sealer(Protocol):
 
     def entry(self, frame: Message | Topic | UnknownEntry) -> None:
         """An entry of its log."""
+
+    def noticed(self, frame: Notice) -> bool:
+        """Will the program be told later that somebody came or went?"""
 
     def refused(self, room: str, n: int, error: Refused) -> None:
         """Something sent to it was not taken."""

@@ -226,7 +226,8 @@ class Session:
                 state = self._live(frame.room)
                 if state is not None:
                     state.noticed(frame)
-                    self.events.append(frame)
+                    if self.sealer is None or not self.sealer.noticed(frame):
+                        self.events.append(frame)
             case Server():
                 if self._chats:
                     self._chats.popleft().resolve(frame.text)
@@ -344,6 +345,18 @@ class Session:
             self._ask_for_itself(ListRooms(after=frame.next))
         else:
             self._directs.listed = True
+            self.meet_strangers()
+
+    def meet_strangers(self) -> None:
+        """Join the two-person rooms that the store does not know, once it can be asked."""
+        sealer, welcome = self.sealer, self.welcome
+        if sealer is not None and sealer.ready and self._directs.listed and welcome is not None:
+
+            def known(key: Key) -> bool:
+                return sealer.cursor(key, welcome.log) is not None
+
+            for room, after in self._directs.strangers(self.rooms, known):
+                self._join_by_itself(room, after)
 
     def _join_by_itself(self, room: str, after: int) -> None:
         key = names.key(room)

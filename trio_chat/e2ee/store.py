@@ -32,7 +32,7 @@ import apsw
 import msgspec
 
 from trio_chat.e2ee.changes import ENTRY, MEMBERS, OUTGOING, Changes, Cursor, Entry, Outgoing
-from trio_chat.errors import ConfigError, StoreError
+from trio_chat.errors import ConfigError, StoreError, StoreInUse
 from trio_chat.files import create_private
 from trio_chat.mls import Group, KeyPackageBundle, Services, restore, restore_bundle
 
@@ -304,7 +304,7 @@ def _explained(path: Path | None = None) -> Iterator[None]:
             case apsw.FullError():
                 raise StoreError(f"{store} cannot be written: the disk is full") from error
             case apsw.BusyError():
-                raise StoreError(
+                raise StoreInUse(
                     f"{store} is in use by another client",
                     hint="end that one, or choose another folder",
                 ) from error

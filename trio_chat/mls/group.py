@@ -334,7 +334,6 @@ class Group(Epoch):
 
     def receive(self, message: MLSMessage, *, judge: Judge = None) -> Received | Proposed | Group:
         """Take a message from another member, or from somebody outside who may send one.
-
         Where a commit leads, `judge` sees first: if it raises, nothing has happened.
 
         Returns:

@@ -167,7 +167,7 @@ def readers(
         remarks += _reading(reading)
         remarks += render.remarks(members, "here") if members else ["not here"]
         spans: list[Span] = [("", SafeText("  ")), ("own" if own else "name", safe(user, 64))]
-        spans.append(("", safe(" (" + "; ".join(remarks) + ")", 1000)))
+        spans.append(("", safe(" (" + "; ".join(dict.fromkeys(remarks)) + ")", 1000)))
         told.append(Line("result", tuple(spans)))
     return told
 
@@ -177,9 +177,10 @@ def _reading(devices: Sequence[RoomReader]) -> list[str]:
     if not devices:
         return ["cannot read yet"]
     order = list(Standing)
-    worst = max((each.standing for each in devices), key=order.index)
-    called = []
-    for each in devices:
-        mark = f" [{STANDING[each.standing]}]" if each.standing is not devices[0].standing else ""
-        called.append(each.device + mark)
-    return [STANDING[worst], "reads on " + ", ".join(called)]
+    found = {each.standing for each in devices}
+    called = [each.device for each in devices]
+    if len(found) > 1:
+        called = [f"{each.device} [{STANDING[each.standing]}]" for each in devices]
+    remarks = [STANDING[max(found, key=order.index)]]
+    remarks += ["bot"] if any(each.bot for each in devices) else []
+    return [*remarks, "reads on " + ", ".join(called)]

@@ -5,9 +5,12 @@ As `actions`. What is new about somebody's keys is never accepted before it was 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from trio_chat import names
 from trio_chat.client import Number, Standing
+from trio_chat.errors import Unsent
 from trio_chat.text import safe
 from trio_chat.ui import announce, qr, render
 from trio_chat.ui.errors import UsageError
@@ -58,7 +61,10 @@ async def verify(core: Core, user: str, answer: str | None) -> None:
 
 
 async def accept(core: Core, user: str) -> None:
-    """Go on with the new keys of somebody that were shown; show those that were not."""
+    """Go on with the new keys of somebody that were shown; show those that were not.
+
+    Nobody else can let a new machine of theirs into our two-person room.
+    """
     user = user.removeprefix("@")
     numbers = await core.client.safety_numbers(user)
     changed = [number for number in numbers if number.standing is Standing.CHANGED]
@@ -76,6 +82,10 @@ async def accept(core: Core, user: str) -> None:
     for fingerprint in await core.client.accept(user, core.shown_keys):
         line = f"{name} goes on with the key {render.fingerprint(fingerprint)}, unverified"
         await core.show(*render.notice(line))
+    private = core.client.rooms.get(names.direct_room(core.client.user, user))
+    if private is not None and private.encrypted:
+        with contextlib.suppress(Unsent):  # nobody has a device there that is not in it
+            await private.invite(user)
 
 
 def _seen(core: Core, user: str, numbers: list[Number]) -> None:
