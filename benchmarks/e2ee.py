@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -34,6 +35,7 @@ from trio_chat.e2ee.device import issue_device
 from trio_chat.e2ee.entering import Entrant
 from trio_chat.e2ee.store import SealedStore
 from trio_chat.e2ee.turning import Guest
+from trio_chat.e2ee.wishes import Invite
 from trio_chat.pki import Authority
 
 PLAIN, SEALED = "plain", "lobby"
@@ -160,13 +162,23 @@ async def crowd(
 ) -> tuple[float, int]:
     """Begin a group of so many devices, and let one join; return the seconds and the bytes."""
     room = f"crowd{count}"
-    others = await trio.to_thread.run_sync(guests, alice, authority, folder, count - 1)
-    whom = Entrant._guests
-    Entrant._guests = lambda *_: others  # type: ignore[method-assign, assignment]
-    try:
-        await alice.join(room)
-    finally:
-        Entrant._guests = whom  # type: ignore[method-assign]
+    found = await trio.to_thread.run_sync(guests, alice, authority, folder, count - 1)
+    await alice.join(room)
+    assert alice._encryption is not None
+    begun = alice._encryption.room(names.key(room))
+    assert begun is not None
+    assert begun.conversation is not None
+    whom, claim = Entrant._guests, Entrant._claim
+    Entrant._guests = lambda _self, users: [  # type: ignore[method-assign]
+        each for each in found if each.identity.key in users
+    ]
+    Entrant._claim = lambda *_: None  # type: ignore[method-assign]
+    users = sorted({each.identity.key for each in found})
+    async with trio.open_nursery() as nursery:
+        for user in users:
+            wanted = begun.want(partial(invite, user))
+            nursery.start_soon(alice._wait, wanted)
+    Entrant._guests, Entrant._claim = whom, claim  # type: ignore[method-assign]
     counted: Any = Counted(bob._connection._lines)
     bob._connection._lines = counted
     start = time.perf_counter()
@@ -177,6 +189,10 @@ async def crowd(
     assert conversation is not None
     assert len(conversation.membership.members) == count + 1
     return spent, counted.taken
+
+
+def invite(user: str, conversation: Conversation) -> int:
+    return conversation.want(Invite(user))
 
 
 def guests(alice: Client, authority: Authority, folder: Path, count: int) -> list[Guest]:
