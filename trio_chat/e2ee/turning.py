@@ -188,7 +188,8 @@ def turn(account: Account, group: Group, change: Change) -> Draft:
         *given,
         *(Add(guest.package) for guest in guests),
     ]
-    small = bool(guests) and len(group.ratchet_tree()) <= SMALL_TREE
+    coming = sum(len(encode_message(guest.package)) for guest in guests)
+    small = bool(guests) and len(group.ratchet_tree()) + coming <= SMALL_TREE
     made = group.commit(*proposals, cover=covered, ratchet_tree=small, **renewed)
     after = account.members(made.group)
     assert made.group.change is not None
