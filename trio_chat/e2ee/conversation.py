@@ -193,7 +193,9 @@ class Conversation(Entrant):
         invited = self.wishes.invited
         if not self.wishes.leaving and (claim := self._claim(invited, now)) is not None:
             return claim
-        change = attrs.evolve(change, guests=self._guests(invited))
+        guests = self._guests(invited)
+        change = attrs.evolve(change, guests=turning.fitting(guests))
+        later = turning.users_of(guests) - turning.users_of(change.guests)
         try:
             if self.wishes.leaving:
                 self._propose(turning.leaving(group), now)
@@ -204,7 +206,7 @@ class Conversation(Entrant):
             else:
                 draft = turning.turn(self._account, group, change)
                 there = {one.key for one in self._account.members(draft.group).values()}
-                self._give_up_inviting({*invited} - there)
+                self._give_up_inviting({*invited} - there - later)
                 self._knock(draft, self.membership.epoch, now)
         except MLSError as error:
             self._not_turned(error, now)

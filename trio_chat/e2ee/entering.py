@@ -29,6 +29,7 @@ from trio_chat.e2ee.footing import PATIENCE, Door
 from trio_chat.e2ee.place import NotTheRoom, Unvouched
 from trio_chat.e2ee.policy import MAX_DEVICES, NotAllowed, RoomPolicy, check_occupants
 from trio_chat.e2ee.turning import Draft, Guest
+from trio_chat.e2ee.wishes import Invite
 from trio_chat.mls import Group, MLSError, ProtocolError, Welcome, decode_message
 
 __all__ = ["Entrant"]
@@ -111,7 +112,8 @@ class Entrant(Follower):
             users = {*former.members} - (self._unwelcome - {*former.policy.admins})
         if users and (claim := self._claim(users, now)) is not None:
             return claim
-        guests, self._offers = self._guests(sorted(users)), {}
+        offered = self._guests(sorted(users))
+        guests, self._offers = turning.fitting(offered), {}
         peers = users - {self.place.me}
         if self.place.people and peers and peers.isdisjoint(turning.users_of(guests)):
             with self._store.event() as changes:
@@ -125,6 +127,8 @@ class Entrant(Follower):
             self._begin_at = now + PATIENCE
             self._tell_trouble(f"the room's keys cannot be made: {error}")
             return Wait(self._begin_at)
+        for user in turning.users_of(offered) - turning.users_of(guests):
+            self.wishes.add(Invite(user))
         self.door = Door.KNOCKING
         self._knock(draft, self.membership.epoch, now, "create")
         return None

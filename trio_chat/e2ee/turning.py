@@ -38,8 +38,9 @@ from trio_chat.mls import (
     encode_message,
 )
 
-__all__ = ["Change", "Draft", "Guest", "begin", "join", "policy_of", "turn", "update"]
+__all__ = ["Change", "Draft", "Guest", "begin", "fitting", "join", "policy_of", "turn", "update"]
 
+GUESTS = 96 * 1024  # bytes of key packages in one commit: it has to go into one frame
 SMALL_TREE = 32 * 1024  # bytes; a tree up to that travels in the Welcome
 GROUP_ID = 32  # bytes
 
@@ -187,7 +188,8 @@ def turn(account: Account, group: Group, change: Change) -> Draft:
         *given,
         *(Add(guest.package) for guest in guests),
     ]
-    small = bool(guests) and len(group.ratchet_tree()) <= SMALL_TREE
+    coming = sum(len(encode_message(guest.package)) for guest in guests)
+    small = bool(guests) and len(group.ratchet_tree()) + coming <= SMALL_TREE
     made = group.commit(*proposals, cover=covered, ratchet_tree=small, **renewed)
     after = account.members(made.group)
     assert made.group.change is not None
@@ -286,6 +288,19 @@ def leaving(group: Group) -> Draft:
     """Ask to be taken out."""
     message = group.propose(Remove(group.index))
     return Draft(kind="proposal", group=group, body=encode_message(message))
+
+
+def fitting(guests: Sequence[Guest]) -> list[Guest]:
+    """Return as many of these as one commit can add, none of a user without their others."""
+    found: list[Guest] = []
+    size = 0
+    for user in dict.fromkeys(guest.identity.key for guest in guests):
+        theirs = [guest for guest in guests if guest.identity.key == user]
+        size += sum(len(encode_message(guest.package)) for guest in theirs)
+        if found and size > GUESTS:
+            break
+        found += theirs
+    return found
 
 
 def users_of(guests: Iterable[Guest]) -> set[names.Key]:

@@ -73,7 +73,7 @@ class Received:
     sender: int
     data: bytes = attrs.field(repr=False)
     authenticated_data: bytes = attrs.field(repr=False)
-    ahead: int = attrs.field(default=0, eq=False)  # so many skipped; < 0: skipped before itself
+    ahead: int = attrs.field(default=0, eq=False)  # skipped for it; < 0: skipped before
 
 
 class Group(Epoch):
