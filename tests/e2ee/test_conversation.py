@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2ee.delivery import Peer, Server, settle
 from tests.e2ee.makers import CA
+from trio_chat.e2ee import turning
 from trio_chat.e2ee.delivery import ByCommit, Entered, Left, NotSent
 from trio_chat.e2ee.following import Door
 from trio_chat.e2ee.wishes import Invite, Kick, Leave
@@ -199,3 +200,21 @@ def test_a_lost_state_is_mended_by_joining_anew(make: Make, tmp_path: Path) -> N
     bob.collect()
     assert isinstance([e for e in bob.events if isinstance(e, Entered)][-1], Entered)
     assert len(alice.conversation.membership.members) == 2
+
+
+def test_who_does_not_go_into_one_frame_comes_with_the_next(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server("ops", open=False)
+    alice = make(server, "alice")
+    others = [make(server, user) for user in ("bob", "carol", "dave", "erin", "frank")]
+    alice.connect()
+    settle(server, alice)
+    before = server.epoch
+    monkeypatch.setattr(turning, "FRAME", 8 * 1024)
+    for each in others:
+        alice.conversation.want(Invite(each.user))
+    settle(server, alice)
+    assert server.epoch > before + 1
+    assert alice.conversation.membership.users == {"alice", *(each.user for each in others)}
+    assert not [event for event in alice.collect() if isinstance(event, NotSent)]

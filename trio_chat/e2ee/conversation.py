@@ -193,9 +193,7 @@ class Conversation(Entrant):
         invited = self.wishes.invited
         if not self.wishes.leaving and (claim := self._claim(invited, now)) is not None:
             return claim
-        guests = self._guests(invited)
-        change = attrs.evolve(change, guests=turning.fitting(guests))
-        later = turning.users_of(guests) - turning.users_of(change.guests)
+        change = attrs.evolve(change, guests=self._guests(invited))
         try:
             if self.wishes.leaving:
                 self._propose(turning.leaving(group), now)
@@ -206,7 +204,7 @@ class Conversation(Entrant):
             else:
                 draft = turning.turn(self._account, group, change)
                 there = {one.key for one in self._account.members(draft.group).values()}
-                self._give_up_inviting({*invited} - there - later)
+                self._give_up_inviting({*invited} - there - {*draft.later})
                 self._knock(draft, self.membership.epoch, now)
         except MLSError as error:
             self._not_turned(error, now)

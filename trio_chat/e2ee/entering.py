@@ -112,8 +112,7 @@ class Entrant(Follower):
             users = {*former.members} - (self._unwelcome - {*former.policy.admins})
         if users and (claim := self._claim(users, now)) is not None:
             return claim
-        offered = self._guests(sorted(users))
-        guests, self._offers = turning.fitting(offered), {}
+        guests, self._offers = self._guests(sorted(users)), {}
         peers = users - {self.place.me}
         if self.place.people and peers and peers.isdisjoint(turning.users_of(guests)):
             with self._store.event() as changes:
@@ -127,7 +126,7 @@ class Entrant(Follower):
             self._begin_at = now + PATIENCE
             self._tell_trouble(f"the room's keys cannot be made: {error}")
             return Wait(self._begin_at)
-        for user in turning.users_of(offered) - turning.users_of(guests):
+        for user in draft.later:
             self.wishes.add(Invite(user))
         self.door = Door.KNOCKING
         self._knock(draft, self.membership.epoch, now, "create")

@@ -41,6 +41,7 @@ from trio_chat.mls import (
 __all__ = ["Change", "Draft", "Guest", "begin", "fitting", "join", "policy_of", "turn", "update"]
 
 GUESTS = 96 * 1024  # bytes of key packages in one commit: it has to go into one frame
+FRAME = 184 * 1024  # bytes of a commit and its Welcomes: in base64, what a frame holds
 SMALL_TREE = 32 * 1024  # bytes; a tree up to that travels in the Welcome
 GROUP_ID = 32  # bytes
 
@@ -56,12 +57,18 @@ class Guest:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Draft:
-    """What to send, and the group that it leads to."""
+    """What to send, and the group that it leads to; `later` has the users who have to wait."""
 
     kind: Kind
     group: Group
     body: bytes
+    later: Collection[names.Key] = ()
     welcomes: tuple[tuple[tuple[str, ...], bytes], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes have to go into one frame, but for a few."""
+        return len(self.body) + sum(len(welcome) for _, welcome in self.welcomes)
 
     def parcel(self, n: int, epoch: int) -> Parcel:
         """Return it ready to be sent with a counter, in the room's epoch `epoch`."""
@@ -168,10 +175,22 @@ def join(account: Account, place: Place, info: Info, former: Former | None, now:
 def turn(account: Account, group: Group, change: Change) -> Draft:
     """Commit a change, as far as it is not the case already; our own keys are fresh after it.
 
+    If it would not go into a frame, fewer guests are added; the others are for the next commit.
+
     Raises:
         NotAllowed: The room's policy does not let us.
         MLSError: A rule of MLS is broken.
     """
+    guests = fitting(change.guests)
+    while True:
+        draft = _turn(account, group, attrs.evolve(change, guests=guests))
+        if draft.size <= FRAME or len(users_of(guests)) <= 1:
+            return attrs.evolve(draft, later=users_of(change.guests) - users_of(guests))
+        half = sum(len(encode_message(guest.package)) for guest in guests) // 2
+        guests = fitting(guests, half)
+
+
+def _turn(account: Account, group: Group, change: Change) -> Draft:
     policy, before = policy_of(group), account.members(group)
     gone = {i for i, one in before.items() if i in change.void or one.key in change.remove}
     gone.discard(group.index)
@@ -179,7 +198,7 @@ def turn(account: Account, group: Group, change: Change) -> Draft:
     if change.policy is not None and change.policy != policy:
         given.append(GroupContextExtensions(change.policy.as_extensions()))
     staying = [one for index, one in before.items() if index not in gone]
-    guests, covered = _fitting(group, given, _with_room(staying, change.guests), change.proposals)
+    guests, covered = _valid(group, given, _with_room(staying, change.guests), change.proposals)
     device = account.device
     renewed: LeafChanges = {}
     if device.signature_key.public != group.own_leaf.signature_key:
@@ -216,7 +235,7 @@ def _with_room(there: Iterable[DeviceIdentity], guests: Iterable[Guest]) -> list
     return found
 
 
-def _fitting(
+def _valid(
     group: Group,
     given: Sequence[Remove | GroupContextExtensions],
     guests: Sequence[Guest],
@@ -290,14 +309,14 @@ def leaving(group: Group) -> Draft:
     return Draft(kind="proposal", group=group, body=encode_message(message))
 
 
-def fitting(guests: Sequence[Guest]) -> list[Guest]:
+def fitting(guests: Sequence[Guest], limit: int = GUESTS) -> list[Guest]:
     """Return as many of these as one commit can add, none of a user without their others."""
     found: list[Guest] = []
     size = 0
     for user in dict.fromkeys(guest.identity.key for guest in guests):
         theirs = [guest for guest in guests if guest.identity.key == user]
         size += sum(len(encode_message(guest.package)) for guest in theirs)
-        if found and size > GUESTS:
+        if found and size > limit:
             break
         found += theirs
     return found
