@@ -128,8 +128,11 @@ def test_a_server_that_is_stuck_is_not_waited_for(
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "admin.sock"))
         sock.listen()
-        with pytest.raises(admin_client.NotRunning, match="has not answered"):
-            admin_client.ask(tmp_path / "ca.crt", "status")
+        with (
+            admin_client.Talk(tmp_path / "ca.crt") as talk,
+            pytest.raises(admin_client.NotRunning, match="has not answered"),
+        ):
+            talk.ask("status")
 
 
 def test_a_system_without_unix_sockets_is_told_so_with_other_ways(
@@ -137,8 +140,35 @@ def test_a_system_without_unix_sockets_is_told_so_with_other_ways(
 ) -> None:
     monkeypatch.delattr("socket.AF_UNIX")
     with pytest.raises(admin_client.NotRunning, match="no unix sockets") as caught:
-        admin_client.ask(tmp_path / "ca.crt", "status")
+        admin_client.Talk(tmp_path / "ca.crt")
     assert "pki revoke" in caught.value.hint
+
+
+async def test_from_afar_with_an_admin_s_certificate_and_with_no_other(
+    running: Daemon, admin: Admin, own_people: People, tmp_path: Path
+) -> None:
+    root = own_people.authority.issue_client("root", admin=True)
+    alice = own_people.authority.issue_client("alice")
+    where = ("--at", f"localhost:{running.port}")
+    line = [*PROGRAM, "admin", "status", *where, "--cert", str(root.crt), "--key", str(root.key)]
+    done = await trio.run_process(line, capture_stdout=True)  # the CA is beside the certificate
+    assert b"durability full" in done.stdout
+    own, others = (("--cert", str(who.crt), "--key", str(who.key)) for who in (root, alice))
+    told = await admin("status", *where, *own, "--json")
+    assert (told.status, told.json["pid"]) == (0, running.process.pid), told.err
+    told = await admin("status", *where, *others)
+    assert (told.status, "only certificates with the admin role" in told.err) == (77, True)
+    told = await admin("revoke", str(alice.crt), *where, *own)
+    assert (told.status, told.err) == (0, "revoked; ended 0 connections\n")
+    told = await admin("backup", str(tmp_path / "copy.db"), *where, *own)
+    assert (told.status, told.out) == (0, f"{tmp_path / 'copy.db'}\n")
+    told = await admin("drain", *where, *own)
+    assert (told.status, told.err) == (0, "draining\n")
+    assert await running.ended() == 0
+    told = await admin("status", *where, *own)
+    assert told.status == 69
+    told = await admin("status", *where)
+    assert (told.status, "--cert is missing" in told.err) == (1, True)
 
 
 # --- looking --------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(1, 2**53 - 1),
     float: st.floats(0, 2**40),
     bool: st.booleans(),
+    dict[str, Any]: st.dictionaries(TEXT, TEXT | st.integers(0, 9), max_size=3),
     list[str]: st.lists(TEXT, max_size=3),
     list[Any]: st.lists(st.dictionaries(TEXT, TEXT | st.integers(0, 9)), max_size=2),
     Literal["action", "notice"]: st.sampled_from(["action", "notice"]),

@@ -506,6 +506,7 @@ async def test_rooms_come_in_pages_two_person_rooms_only_in_use(
     ]
     second = await do(where, "rooms", limit=2, after=first["next"])
     assert ([each["room"] for each in second["rooms"]], second["next"]) == (["c"], None)
+    assert {each["seq"] for each in first["rooms"]} == {0}
     await bob.close()
     await alice.say("leave", room="~alice+bob")
     with trio.fail_after(5):

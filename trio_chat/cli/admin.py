@@ -1,4 +1,4 @@
-"""`trio-chat admin`: looks after a running server, over a socket beside its CA."""
+"""`trio-chat admin`: looks after a running server, over a socket beside its CA, or from afar."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _INTERVAL = 1.0  # s between looks of `status --watch`
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command says."""
+    if options.ca is None and options.at is None:  # afar, it lies beside one's certificate
+        options.ca = Path("pki/ca.crt")
     return _ACTIONS[options.admin_command](options)
 
 
@@ -37,7 +39,7 @@ def _status(options: argparse.Namespace) -> int:
 
     if options.watch:
         return _watch(options)
-    found = ask(options.ca, "status")
+    found = ask(options, "status")
     print(_as_json(found) if options.json else status(found))
     return 0
 
@@ -52,7 +54,7 @@ def _watch(options: argparse.Namespace) -> int:
     in_place = sys.stdout.isatty() and not options.json
     try:
         while True:
-            found = ask(options.ca, "status")
+            found = ask(options, "status")
             text = json.dumps(found) if options.json else status(found)
             if in_place:
                 print("\x1b[H\x1b[J", end="")
@@ -77,18 +79,18 @@ def _users(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace, command: str, table: Callable[[dict[str, Any]], str]) -> int:
     from trio_chat.cli.admin_client import ask
 
-    result = ask(options.ca, command)
+    result = ask(options, command)
     print(_as_json(next(iter(result.values()))) if options.json else table(result))
     return 0
 
 
 def _rooms(options: argparse.Namespace) -> int:
-    from trio_chat.cli.admin_client import Talk
+    from trio_chat.cli.admin_client import talk_to
     from trio_chat.cli.admin_tables import rooms
 
     found: list[dict[str, Any]] = []
     after: str | None = ""
-    with Talk(options.ca) as talk:
+    with talk_to(options) as talk:
         while after is not None:
             page = talk.ask("rooms", after=after)
             found += page["rooms"]
@@ -100,7 +102,7 @@ def _rooms(options: argparse.Namespace) -> int:
 def _kick(options: argparse.Namespace) -> int:
     from trio_chat.cli.admin_client import ask
 
-    ended = ask(options.ca, "kick", who=options.who, reason=options.reason)["ended"]
+    ended = ask(options, "kick", who=options.who, reason=options.reason)["ended"]
     _say(f"ended {_connections(ended)}")
     return 0
 
@@ -113,28 +115,28 @@ def _announce(options: argparse.Namespace) -> int:
         text = sys.stdin.read().removesuffix("\n")
     if not text.strip():
         raise ConfigError("there is no text to say")
-    _say(f"told {_connections(ask(options.ca, 'announce', text=text)['told'])}")
+    _say(f"told {_connections(ask(options, 'announce', text=text)['told'])}")
     return 0
 
 
 def _drain(options: argparse.Namespace) -> int:
-    from trio_chat.cli.admin_client import Talk
+    from trio_chat.cli.admin_client import talk_to
 
-    with Talk(options.ca) as talk:
+    with talk_to(options) as talk:
         talk.ask("drain", delay=options.delay)
         if options.delay:
             _say(f"the server stops in {options.delay:g} s; everybody was told")
             return 0
         _say("draining")
-        talk.wait_for_end()
-    _say("the server has ended")
+        if talk.wait_for_end():
+            _say("the server has ended")
     return 0
 
 
 def _reload(options: argparse.Namespace) -> int:
     from trio_chat.cli.admin_client import ask
 
-    changes = ask(options.ca, "reload", patient=True)["changes"]
+    changes = ask(options, "reload", patient=True)["changes"]
     for change in changes:
         print(_safe(f"{change['name']}: {change['old']} -> {change['new']}"))
     _say("reloaded" if changes else "reloaded; nothing had changed")
@@ -153,7 +155,7 @@ def _revoke(options: argparse.Namespace) -> int:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ConfigError(f"{path} holds no certificate in PEM") from None
-    result = ask(options.ca, "revoke", patient=True, what=options.what, certificate=certificate)
+    result = ask(options, "revoke", patient=True, what=options.what, certificate=certificate)
     for serial in result["serials"]:
         print(serial)
     _say(f"revoked; ended {_connections(result['ended'])}")
@@ -164,7 +166,8 @@ def _backup(options: argparse.Namespace) -> int:
     from trio_chat.cli.admin_client import ask
     from trio_chat.cli.admin_tables import size_text
 
-    result = ask(options.ca, "backup", patient=True, path=str(options.path.absolute()))
+    path = options.path if options.at else options.path.absolute()
+    result = ask(options, "backup", patient=True, path=str(path))
     print(_safe(result["path"]))
     _say(f"{size_text(result['size'])}, checked; only {result['key']} opens it: keep that, too")
     return 0
@@ -191,10 +194,10 @@ def _audit(options: argparse.Namespace) -> int:
     from trio_chat.cli.admin_tables import audit, chain
 
     if options.verify:
-        result = ask(options.ca, "verify-audit", patient=True)
+        result = ask(options, "verify-audit", patient=True)
         print(_as_json(result) if options.json else chain(result))
         return int(result["problem"] is not None)
-    entries = ask(options.ca, "audit", limit=options.last)["entries"]
+    entries = ask(options, "audit", limit=options.last)["entries"]
     print(_as_json(entries) if options.json else audit(entries))
     return 0
 

@@ -46,8 +46,7 @@ _EXAMPLES = {
   trio-chat admin check
   trio-chat admin check --json --ca lab/ca.crt""",
     "audit": """\
-  trio-chat admin audit
-  trio-chat admin audit --last 1000 --json
+  trio-chat admin audit --last 1000
   trio-chat admin audit verify""",
 }
 
@@ -131,10 +130,22 @@ def _command(
         "--ca",
         metavar="FILE",
         type=Path,
-        default=Path("pki/ca.crt"),
         help="the server's CA; admin.sock is beside it (pki/ca.crt)",
     )
+    if name == "check":
+        parser.set_defaults(at=None)
+    else:
+        _remote(group)
     return group
+
+
+def _remote(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--at", metavar="HOST:PORT", help="not over admin.sock, but over TLS, with:")
+    add("--cert", type=Path, metavar="FILE", help="your certificate, which has the admin role")
+    add("--key", type=Path, metavar="FILE", help="its private key")
+    add("--pin", metavar="SHA256", help="trust the server with this key, whatever its name")
+    add("--passphrase-file", metavar="FILE", help="opens your key; - is standard input")
 
 
 def _json(group: argparse._ArgumentGroup) -> None:

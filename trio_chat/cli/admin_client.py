@@ -1,19 +1,24 @@
-"""Asking a running server over `admin.sock`: one order, one answer.
+"""Asking a running server: one order, one answer. Over `admin.sock`, if nothing else is said.
 
-Without Trio: it waits for one thing at a time, and is to start in no time.
+That goes without Trio: it waits for one thing at a time, and is to start in no time.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import socket
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from trio_chat.errors import ChatError, Unreachable
 from trio_chat.files import socket_address
 
-__all__ = ["NotPermitted", "NotRunning", "Talk", "ask", "socket_of"]
+if TYPE_CHECKING:
+    from trio_chat.cli.admin_remote import RemoteTalk
+
+__all__ = ["NotPermitted", "NotRunning", "Talk", "ask", "socket_of", "talk_to"]
 
 VERSION = 1
 _PATIENCE = 30.0  # s for an answer that takes no time, from a server that is not stuck
@@ -36,14 +41,29 @@ def socket_of(ca: Path) -> Path:
     return ca.with_name("admin.sock")
 
 
-def ask(ca: Path, command: str, *, patient: bool = False, **arguments: Any) -> dict[str, Any]:
+def talk_to(options: argparse.Namespace) -> Talk | RemoteTalk:
+    """Return a way to the server that the options name.
+
+    Raises:
+        NotRunning, NotPermitted: nobody is there, or does not talk to us.
+    """
+    if options.at is None:
+        return Talk(options.ca)
+    from trio_chat.cli.admin_remote import RemoteTalk
+
+    return RemoteTalk(options)
+
+
+def ask(
+    options: argparse.Namespace, command: str, *, patient: bool = False, **arguments: Any
+) -> dict[str, Any]:
     """Give an order and return what the server answers; `patient` waits for ever.
 
     Raises:
         NotRunning, NotPermitted: nobody is there, or does not talk to us.
         ChatError: it was not done, and why.
     """
-    with Talk(ca) as talk:
+    with talk_to(options) as talk:
         return talk.ask(command, patient=patient, **arguments)
 
 
@@ -80,13 +100,12 @@ class Talk:
             raise NotRunning(f"the server at {self._path} ended before it answered")
         return _result(json.loads(line))
 
-    def wait_for_end(self) -> None:
+    def wait_for_end(self) -> bool:
         """Wait until the server has ended, its database with it."""
         self._socket.settimeout(None)
-        try:
+        with contextlib.suppress(OSError):  # that is an end, too
             self._file.read()
-        except OSError:
-            return  # that is an end, too
+        return True
 
 
 def _connect(path: Path) -> socket.socket:

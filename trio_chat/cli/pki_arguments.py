@@ -156,7 +156,7 @@ def _holder(group: argparse._ArgumentGroup) -> None:
         help="one more host name or IP of the server; repeatable",
     )
     group.add_argument("--device", metavar="NAME", help="which of the person's machines")
-    _flag(group, "--admin", "is shown as an admin; permits nothing so far")
+    _flag(group, "--admin", "is an admin: may give the server orders")
     _flag(group, "--bot", "is a program: shown as one, may write faster")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trio_chat.client.administering import administer as administer
 from trio_chat.client.client import Client as Client
 from trio_chat.client.connecting import connect as connect
 from trio_chat.client.devices import AUTO as AUTO
@@ -41,6 +42,7 @@ __all__ = [
     "RoomClosed",
     "RoomReset",
     "Unreadable",
+    "administer",
     "connect",
     "enrol",
     "recall",

@@ -13,6 +13,8 @@ import attrs
 from trio_chat import names
 from trio_chat.errors import ChatError
 from trio_chat.protocol.frames import (
+    Administer,
+    Administered,
     Away,
     Blob,
     ClaimPackages,
@@ -76,6 +78,7 @@ Asking = (
     | GetInfo
     | GetWelcome
     | GetCrl
+    | Administer
 )
 """The commands that carry an `id` and get one reply with it."""
 
@@ -93,6 +96,7 @@ Reply = (
     | MlsWelcome
     | Crl
     | Enrolled
+    | Administered
 )
 """What answers them, when they are done."""
 
@@ -111,6 +115,7 @@ _REPLIES: dict[type, type] = {
     GetInfo: Info,
     GetWelcome: MlsWelcome,
     GetCrl: Crl,
+    Administer: Administered,
 }
 
 

@@ -80,11 +80,14 @@ from trio_chat.protocol.events import (
     Users,
     Welcome,
 )
+from trio_chat.protocol.people import Administer, Administered
 
 __all__ = [
     "COMMANDS",
     "EVENTS",
     "PROTOCOL",
+    "Administer",
+    "Administered",
     "Away",
     "AwayChanged",
     "Blob",
@@ -189,6 +192,7 @@ Command = (
     | Ca
     | Enrol
     | Renew
+    | Administer
 )
 Event = (
     Welcome
@@ -224,6 +228,7 @@ Event = (
     | CrlChanged
     | CaCertificate
     | Enrolled
+    | Administered
 )
 
 COMMANDS: dict[str, type[Command]] = {

@@ -66,6 +66,7 @@ class Desk:
         self.files = Files.read(server.config)
         self.stopping: float | None = None
         self.plan: trio.CancelScope | None = None
+        server.desk = self  # for what comes by the connections of admins
 
     async def do(self, actor: str, order: Order) -> Done:
         """Carry out an order of `actor`, who may do everything; the caller has seen to that.

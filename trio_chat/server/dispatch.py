@@ -14,6 +14,7 @@ import trio
 
 from trio_chat.errors import HelloFirst, Refused, StoreError, StoreUnavailable
 from trio_chat.protocol.frames import (
+    Administer,
     Away,
     Ca,
     Chat,
@@ -48,6 +49,7 @@ from trio_chat.protocol.frames import (
     Whois,
 )
 from trio_chat.server import access, delivery, directory, enrolment, lookup, membership, talk
+from trio_chat.server.administer import administer
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -125,6 +127,7 @@ HANDLERS: dict[type[Command], Handler] = {
     Whois: lookup.whois,
     Chat: talk.chat,
     Relay: talk.relay,
+    Administer: administer,
     Ping: _ping,
     Pong: _pong,
     SendSealed: delivery.send,

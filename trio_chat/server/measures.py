@@ -18,6 +18,7 @@ from trio_chat.protocol.frames import Server as ServerSays
 from trio_chat.server.checks import check_size
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.orders import Announce, Backup, Drain, Kick, Reload, Revoke
+from trio_chat.server.pulse import look_at_list
 from trio_chat.server.room import FAIRNESS
 from trio_chat.store import back_up, load_or_make_key
 
@@ -184,8 +185,7 @@ async def revoke(desk: Desk, order: Revoke) -> Done:
     server = desk.server
     here = list(server.connections)
     serials = await trio.to_thread.run_sync(desk.tools.revoke, order.what, order.certificate)
-    server.revocations.refresh()  # now, and not at the clock's next look
-    server.end_revoked()
+    await look_at_list(server)  # now, and not at the clock's next look
     ended = sum(server.revocations.revokes(each.identity) for each in here)
     result = {"serials": serials, "ended": ended}
     return Done(result, f"{', '.join(serials)}; {ended} connections")

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
     from trio_chat.server.server import Server
 
-__all__ = ["expire_history", "keep_pulse", "watch_revocations", "write_down_people"]
+__all__ = [
+    "expire_history",
+    "keep_pulse",
+    "look_at_list",
+    "watch_revocations",
+    "write_down_people",
+]
 
 log = logging.getLogger("trio_chat.server")
 
@@ -84,13 +90,7 @@ async def watch_revocations(server: Server) -> None:
     told: str | None = None
     while True:
         await trio.sleep(WATCH)
-        before = server.revocations.text
-        grown = server.revocations.refresh()
-        if grown:
-            server.end_revoked()
-        if server.revocations.text != before:
-            await server.tell_of_list()
-        if grown:
+        if await look_at_list(server):
             await _write_down_revoked(server)
         problem = server.revocations.problem(time.time())
         if problem != told:
@@ -100,6 +100,17 @@ async def watch_revocations(server: Server) -> None:
             else:
                 log.error("revocation list %s: %s; nobody new is let in", path, problem)
         await _remember_list(server)
+
+
+async def look_at_list(server: Server) -> bool:
+    """Take over a list that has changed; return whether more are revoked now, and have ended."""
+    before = server.revocations.text
+    grown = server.revocations.refresh()
+    if grown:
+        server.end_revoked()
+    if server.revocations.text != before:
+        await server.tell_of_list()
+    return grown
 
 
 async def _write_down_revoked(server: Server) -> None:

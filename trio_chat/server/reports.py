@@ -137,7 +137,7 @@ def _of_room(room: Room) -> Fields:
 async def rooms(desk: Desk, order: Rooms) -> Done:
     """List a page of the rooms; two-person rooms only while somebody is in them."""
     server = desk.server
-    rows = await server.store.list_rooms(order.after, order.limit)
+    rows = await server.store.every_room(order.after, order.limit)
     listed = [
         {"room": row.name, "mode": row.mode, "topic": row.topic, "seq": row.seq} for row in rows
     ]

@@ -24,6 +24,7 @@ from trio_chat.protocol.frames import PROTOCOL, CrlChanged, Direct, Event, Input
 from trio_chat.server.admission import Admission
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
+from trio_chat.server.desk import Desk
 from trio_chat.server.directory import Claims
 from trio_chat.server.enrolment import open_enroller
 from trio_chat.server.listener import accept, open_listeners
@@ -68,6 +69,7 @@ class Server:
         modes: The modes of the rooms that it was told to have, which may be others than told.
         connections: Those that have been welcomed.
         people: The same by person.
+        desk: Where orders of admins are carried out, if it takes any.
         enroller: Who signs for those who are invited; None if nobody can.
         stopped: Set when it has ended and its database can be opened by another.
     """
@@ -95,6 +97,7 @@ class Server:
         self.claims = Claims(config.limits)
         self.stopped = stopped
         self.modes: dict[str, str] = {}
+        self.desk: Desk | None = None
         self.addresses: list[tuple[str, int]] = []
         self.connections: dict[Connection, None] = {}
         self.people: dict[names.Key, list[Connection]] = {}

@@ -7,7 +7,7 @@ writer.py       group commit               rows.py      the values
 database.py     opening, settings          schema.py    the tables
 key.py          the key file
 audit.py        the audit log              backup.py    a copy of a database in use
-inspection.py   is a database sound?
+inspection.py   is a database sound?       overview.py  what there is
 """
 
 from trio_chat.store.audit import AuditChain, AuditEntry, AuditRow

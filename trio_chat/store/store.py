@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from trio_chat import names
-from trio_chat.store import audit, delivery, keypackages, operations, queries
+from trio_chat.store import audit, delivery, keypackages, operations, overview, queries
 from trio_chat.store.database import Database, Durability, open_reading, open_writing
 from trio_chat.store.rows import (
     Batch,
@@ -235,7 +235,11 @@ class Store:
         """Return an entry of the directory, if there is one."""
         return await self._reading.run(functools.partial(queries.get, key))
 
-    # The audit log
+    # For whoever runs the server
+
+    async def every_room(self, after: str, limit: int) -> list[overview.RoomOverview]:
+        """Return up to `limit` rooms after that name, by key; no two-person rooms."""
+        return await self._reading.run(functools.partial(overview.every_room, after, limit))
 
     async def add_audit(self, entry: audit.AuditEntry) -> int:
         """Add an entry to the audit log, and return its number."""
