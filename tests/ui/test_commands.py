@@ -26,6 +26,8 @@ WANTED = {
     "/fp": (),
     "/server": (),
     "/nick": (),
+    "/register": (),
+    "/login": (),
     "/clear": ("/limpiar",),
     "/quit": ("/exit", "/salir", "/sair"),
 }
@@ -69,6 +71,8 @@ def test_help_is_one_line_lower_case_without_a_full_stop(command: commands.Comma
         ("/me waves  twice", "/me", ("waves  twice",)),
         ("  /quit  ", "/quit", ()),
         ("/topic", "/topic", (None,)),
+        ("  /LOGIN bob my own secret ", "/login", ("bob", "my own secret")),
+        ("/register bob", "/register", ("bob", None)),
         ("/away gone for lunch", "/away", ("gone for lunch",)),
     ],
 )
@@ -109,7 +113,7 @@ def test_a_line_is_text(line: str, text: str) -> None:
         ("/me", "/me needs more", "type /me TEXT"),
         ("/join ops secret", "/join takes less", "type /join ROOM"),
         ("/quit now", "/quit takes less", "type /quit"),
-        ("  /login bob secret", "there is no command /login; nothing was sent", "/help"),
+        ("  /logon bob secret", "there is no command /logon; nothing was sent", "/help"),
     ],
 )
 def test_a_line_that_cannot_be_a_command_is_refused(line: str, text: str, hint: str) -> None:

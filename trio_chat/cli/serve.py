@@ -35,8 +35,6 @@ EPILOG = """\
 examples:
   trio-chat serve --room lobby --ca pki/ca.crt
   trio-chat serve --room ops --host 0.0.0.0 --public-name chat.example.org
-
-signals: TERM drains and stops, HUP reloads files, USR1 logs the running tasks
 """
 
 
@@ -61,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--db", type=Path, metavar="FILE", help="the database (chat.db beside the CA)")
     add("--config", type=Path, metavar="FILE", help="limits and durability, in TOML")
     add("--plain", action="store_true", help="make the rooms ones that the server can read")
+    add(
+        "--registration",
+        choices=("closed", "invite", "open"),
+        metavar="WHO",
+        help="who may have a password: closed, invite, open (invite)",
+    )
     add("--verbose", "-v", action="store_true", help="log every connection")
 
 
@@ -212,6 +216,7 @@ def _configure(options: argparse.Namespace, passphrase: bytes | None) -> ServerC
         mode="plain" if options.plain else "encrypted",
         limits=file.limits,
         durability=file.durability,
+        registration=options.registration or "invite",
         passphrase=passphrase,
         **{name: value for name, value in named.items() if value is not None},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trio_chat.client.accounts import Trust, change_password, get_account, log_in, register
 from trio_chat.client.administering import administer as administer
 from trio_chat.client.client import Client as Client
 from trio_chat.client.connecting import connect as connect
@@ -41,9 +42,14 @@ __all__ = [
     "Room",
     "RoomClosed",
     "RoomReset",
+    "Trust",
     "Unreadable",
     "administer",
+    "change_password",
     "connect",
     "enrol",
+    "get_account",
+    "log_in",
     "recall",
+    "register",
 ]

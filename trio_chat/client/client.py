@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -76,6 +77,7 @@ class Client:
         opener: Opener | None = None,
     ) -> None:
         self.address = address
+        self.trusted: tuple[Path | None, str | None] | None = None  # CA and pin, for `get_account`
         self._session = session
         self._connection = connection
         self._again = again  # None: the first connection is the only one

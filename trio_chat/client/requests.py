@@ -17,6 +17,7 @@ from trio_chat.protocol.frames import (
     Administered,
     Away,
     Blob,
+    ChangePassword,
     ClaimPackages,
     Create,
     Crl,
@@ -79,6 +80,7 @@ Asking = (
     | GetWelcome
     | GetCrl
     | Administer
+    | ChangePassword
 )
 """The commands that carry an `id` and get one reply with it."""
 

@@ -80,7 +80,13 @@ from trio_chat.protocol.events import (
     Users,
     Welcome,
 )
-from trio_chat.protocol.people import Administer, Administered
+from trio_chat.protocol.people import (
+    Administer,
+    Administered,
+    ChangePassword,
+    Login,
+    Register,
+)
 
 __all__ = [
     "COMMANDS",
@@ -93,6 +99,7 @@ __all__ = [
     "Blob",
     "Ca",
     "CaCertificate",
+    "ChangePassword",
     "Chat",
     "ClaimPackages",
     "Closing",
@@ -125,6 +132,7 @@ __all__ = [
     "Left",
     "List",
     "ListRooms",
+    "Login",
     "Member",
     "Message",
     "MlsWelcome",
@@ -138,6 +146,7 @@ __all__ = [
     "Pong",
     "PublishPackages",
     "PutBlob",
+    "Register",
     "Relay",
     "Relayed",
     "Removed",
@@ -193,6 +202,9 @@ Command = (
     | Enrol
     | Renew
     | Administer
+    | Register
+    | Login
+    | ChangePassword
 )
 Event = (
     Welcome

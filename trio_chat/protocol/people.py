@@ -9,7 +9,9 @@ import msgspec
 
 from trio_chat.protocol.fields import Id
 
-__all__ = ["Administer", "Administered"]
+__all__ = ["Administer", "Administered", "ChangePassword", "Login", "Register"]
+
+Password = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
 @attrs.frozen
@@ -19,6 +21,41 @@ class Administer:
     type: ClassVar[str] = "admin"
     command: Annotated[str, msgspec.Meta(max_length=64)]
     arguments: dict[str, Any] | None = attrs.field(default=None, repr=False)
+    id: Id | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Register:
+    """Take a name, with a password, and have a key certified for it."""
+
+    type: ClassVar[str] = "register"
+    user: str
+    password: Password = attrs.field(repr=False)
+    csr: str = attrs.field(repr=False)  # PEM; only the key is taken from it
+    secret: str | None = attrs.field(default=None, repr=False)  # an invite's
+    device: str | None = None  # a name for the machine
+    id: Id | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Login:
+    """Have a key certified for a name that one has a password for."""
+
+    type: ClassVar[str] = "login"
+    user: str
+    password: Password = attrs.field(repr=False)
+    csr: str = attrs.field(repr=False)
+    device: str | None = None
+    id: Id | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ChangePassword:
+    """Have another password from now on."""
+
+    type: ClassVar[str] = "passwd"
+    old: Password = attrs.field(repr=False)
+    new: Password = attrs.field(repr=False)
     id: Id | None = None
 
 

@@ -15,10 +15,14 @@ from trio_chat.errors import ConfigError
 from trio_chat.limits import Limits
 from trio_chat.protocol.fields import Mode
 
-__all__ = ["Durability", "FileConfig", "ServerConfig", "read_config"]
+__all__ = ["Durability", "FileConfig", "Registration", "ServerConfig", "read_config"]
 
 Durability = Literal["full", "process"]
 """`full`: what is acknowledged survives a power cut; `process`: it survives kill -9."""
+
+
+Registration = Literal["closed", "invite", "open"]
+"""Who may have an account by password: nobody new, whoever is invited, or anybody."""
 
 
 def _room_names(given: Any) -> tuple[str, ...]:
@@ -35,6 +39,7 @@ class ServerConfig:
         db: The database; default `chat.db`. Its key file lies beside it.
         rooms: Rooms that are made if they are not there.
         mode: What these are then: encrypted, or plain, which the server can read.
+        registration: Who may register a name with a password.
         passphrase: Of the private key, if that is encrypted.
     """
 
@@ -48,6 +53,9 @@ class ServerConfig:
     mode: Mode = attrs.field(default="encrypted", validator=validators.in_(("encrypted", "plain")))
     limits: Limits = attrs.field(factory=Limits)
     durability: Durability = "full"
+    registration: Registration = attrs.field(
+        default="invite", validator=validators.in_(("closed", "invite", "open"))
+    )
     passphrase: bytes | None = attrs.field(default=None, repr=False)
 
     @cert.default

@@ -35,8 +35,8 @@ from trio_chat.protocol.frames import PROTOCOL, Closing, Command, Error, Hello, 
 from trio_chat.protocol.lines import LineBuffer
 from trio_chat.server.delivery import Pledge
 from trio_chat.server.dispatch import handle
-from trio_chat.server.enrolment import serve_stranger
 from trio_chat.server.outlet import Outlet
+from trio_chat.server.strangers import serve_stranger
 from trio_chat.transport import Slots, Wire
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from trio_chat.protocol.frames import (
     Administer,
     Away,
     Ca,
+    ChangePassword,
     Chat,
     ClaimPackages,
     Command,
@@ -34,11 +35,13 @@ from trio_chat.protocol.frames import (
     Leave,
     List,
     ListRooms,
+    Login,
     Nick,
     Ping,
     Pong,
     PublishPackages,
     PutBlob,
+    Register,
     Relay,
     Renew,
     Send,
@@ -48,7 +51,16 @@ from trio_chat.protocol.frames import (
     Uninvite,
     Whois,
 )
-from trio_chat.server import access, delivery, directory, enrolment, lookup, membership, talk
+from trio_chat.server import (
+    access,
+    accounts,
+    delivery,
+    directory,
+    enrolment,
+    lookup,
+    membership,
+    talk,
+)
 from trio_chat.server.administer import administer
 
 if TYPE_CHECKING:
@@ -143,4 +155,7 @@ HANDLERS: dict[type[Command], Handler] = {
     Ca: enrolment.tell_authority,
     Enrol: enrolment.enrol,
     Renew: enrolment.renew,
+    Register: accounts.register,
+    Login: accounts.login,
+    ChangePassword: accounts.change_password,
 }

@@ -21,6 +21,7 @@ from trio_chat.limits import Limits
 from trio_chat.pki import Enroller
 from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import PROTOCOL, CrlChanged, Direct, Event, InputLimit, Welcome
+from trio_chat.server.accounts import Accounts
 from trio_chat.server.admission import Admission
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
@@ -95,6 +96,7 @@ class Server:
         self.admission: Admission[Connection] = Admission(config.limits)
         self.uploads = Uploads(config.limits)
         self.claims = Claims(config.limits)
+        self.accounts = Accounts(config.limits)
         self.stopped = stopped
         self.modes: dict[str, str] = {}
         self.desk: Desk | None = None
@@ -169,11 +171,9 @@ class Server:
         self.modes = await _have_rooms(self.store, config)
         changed = revocations.text != self.revocations.text
         self.config, self.context, self.revocations = config, context, revocations
-        for each in (self.rooms, self.admission, self.uploads, self.claims):
+        for each in (self.rooms, self.admission, self.uploads, self.claims, self.accounts):
             each.limits = config.limits
         self.enroller = enroller
-        self.rooms.limits = config.limits
-        self.admission.limits = config.limits
         self.end_revoked()
         if changed:
             await self.tell_of_list()

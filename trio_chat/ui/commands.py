@@ -15,14 +15,14 @@ import attrs
 
 from trio_chat.errors import ChatError
 from trio_chat.text import safe, safe_lines
-from trio_chat.ui import render
+from trio_chat.ui import people, render
 
 if TYPE_CHECKING:
     from trio_chat.ui.core import Core
 
 __all__ = ["COMMANDS", "Argument", "Call", "Command", "UsageError", "Words", "find", "parse"]
 
-What = Literal["ROOM", "USER", "TEXT", "COMMAND", "NAME"]
+What = Literal["ROOM", "USER", "TEXT", "COMMAND", "NAME", "PASSWORD"]
 
 
 class UsageError(ChatError):
@@ -31,7 +31,7 @@ class UsageError(ChatError):
 
 @attrs.frozen
 class Argument:
-    """One argument; `TEXT` takes the rest of the line as it stands."""
+    """One argument; `TEXT`, or `PASSWORD`, takes the rest of the line as it stands."""
 
     what: What
     optional: bool = False
@@ -103,7 +103,7 @@ def parse(line: str) -> Words | Call:
 def _arguments(command: Command, rest: str) -> tuple[str | None, ...]:
     found: list[str | None] = []
     for argument in command.arguments:
-        if argument.what == "TEXT":
+        if argument.what in ("TEXT", "PASSWORD"):
             value, rest = rest, ""
         else:
             value, _, rest = rest.partition(" ")
@@ -310,6 +310,18 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(_optional("NAME"),),
         help="a name shown beside your own; without it, none",
         run=_nick,
+    ),
+    Command(
+        name="/register",
+        arguments=(Argument("NAME"), _optional("PASSWORD")),
+        help="take another name here, with a password",
+        run=people.register,
+    ),
+    Command(
+        name="/login",
+        arguments=(Argument("NAME"), _optional("PASSWORD")),
+        help="get a certificate for a name, by its password",
+        run=people.login,
     ),
     Command(name="/clear", aliases=("/limpiar",), help="clear the screen", run=_clear),
     Command(
