@@ -28,6 +28,9 @@ WANTED = {
     "/nick": (),
     "/register": (),
     "/login": (),
+    "/devices": (),
+    "/revoke": (),
+    "/shutdown": (),
     "/clear": ("/limpiar",),
     "/quit": ("/exit", "/salir", "/sair"),
 }

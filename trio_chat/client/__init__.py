@@ -21,6 +21,7 @@ from trio_chat.client.news import MembersChanged as MembersChanged
 from trio_chat.client.news import News as News
 from trio_chat.client.news import Readable as Readable
 from trio_chat.client.news import Unreadable as Unreadable
+from trio_chat.client.own_devices import list_devices, revoke_device
 from trio_chat.client.remembered import Remembered as Remembered
 from trio_chat.client.remembered import recall as recall
 from trio_chat.client.room import Room as Room
@@ -49,7 +50,9 @@ __all__ = [
     "connect",
     "enrol",
     "get_account",
+    "list_devices",
     "log_in",
     "recall",
     "register",
+    "revoke_device",
 ]

@@ -21,6 +21,7 @@ from trio_chat.protocol.frames import (
     ClaimPackages,
     Create,
     Crl,
+    Devices,
     Enrolled,
     Event,
     GetBlob,
@@ -35,6 +36,7 @@ from trio_chat.protocol.frames import (
     KeyPackages,
     Leave,
     List,
+    ListDevices,
     ListRooms,
     MlsWelcome,
     Nick,
@@ -45,6 +47,7 @@ from trio_chat.protocol.frames import (
     PublishPackages,
     PutBlob,
     Renew,
+    RevokeDevice,
     Rooms,
     SetTopic,
     Typing,
@@ -81,6 +84,8 @@ Asking = (
     | GetCrl
     | Administer
     | ChangePassword
+    | ListDevices
+    | RevokeDevice
 )
 """The commands that carry an `id` and get one reply with it."""
 
@@ -99,6 +104,7 @@ Reply = (
     | Crl
     | Enrolled
     | Administered
+    | Devices
 )
 """What answers them, when they are done."""
 
@@ -118,6 +124,7 @@ _REPLIES: dict[type, type] = {
     GetWelcome: MlsWelcome,
     GetCrl: Crl,
     Administer: Administered,
+    ListDevices: Devices,
 }
 
 

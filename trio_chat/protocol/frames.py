@@ -84,8 +84,12 @@ from trio_chat.protocol.people import (
     Administer,
     Administered,
     ChangePassword,
+    Devices,
+    ListDevices,
     Login,
+    OwnDevice,
     Register,
+    RevokeDevice,
 )
 
 __all__ = [
@@ -109,6 +113,7 @@ __all__ = [
     "Crl",
     "CrlChanged",
     "DevicePackage",
+    "Devices",
     "Direct",
     "Enrol",
     "Enrolled",
@@ -131,6 +136,7 @@ __all__ = [
     "Leave",
     "Left",
     "List",
+    "ListDevices",
     "ListRooms",
     "Login",
     "Member",
@@ -139,6 +145,7 @@ __all__ = [
     "Nick",
     "NickChanged",
     "Ok",
+    "OwnDevice",
     "Packages",
     "Page",
     "Person",
@@ -151,6 +158,7 @@ __all__ = [
     "Relayed",
     "Removed",
     "Renew",
+    "RevokeDevice",
     "RoomInfo",
     "Rooms",
     "Send",
@@ -205,6 +213,8 @@ Command = (
     | Register
     | Login
     | ChangePassword
+    | ListDevices
+    | RevokeDevice
 )
 Event = (
     Welcome
@@ -241,6 +251,7 @@ Event = (
     | CaCertificate
     | Enrolled
     | Administered
+    | Devices
 )
 
 COMMANDS: dict[str, type[Command]] = {

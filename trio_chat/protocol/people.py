@@ -9,7 +9,17 @@ import msgspec
 
 from trio_chat.protocol.fields import Id
 
-__all__ = ["Administer", "Administered", "ChangePassword", "Login", "Register"]
+__all__ = [
+    "Administer",
+    "Administered",
+    "ChangePassword",
+    "Devices",
+    "ListDevices",
+    "Login",
+    "OwnDevice",
+    "Register",
+    "RevokeDevice",
+]
 
 Password = Annotated[str, msgspec.Meta(max_length=1024)]
 
@@ -60,6 +70,25 @@ class ChangePassword:
 
 
 @attrs.frozen(kw_only=True)
+class ListDevices:
+    """Ask which devices one has; an admin may ask for anybody's."""
+
+    type: ClassVar[str] = "devices"
+    user: str | None = None
+    id: Id | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RevokeDevice:
+    """Put the certificates of another device of one's own on the revocation list."""
+
+    type: ClassVar[str] = "revoke"
+    device: Annotated[str, msgspec.Meta(max_length=64)]
+    user: str | None = None
+    id: Id | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Administered:
     """The answer to `admin`: its result, or why it was not done and what to do next."""
 
@@ -67,4 +96,25 @@ class Administered:
     result: dict[str, Any] | None = None
     failure: str | None = None
     hint: str | None = None
+    id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OwnDevice:
+    """A key of a person, and the newest certificate for it."""
+
+    device: str  # the beginning of its ids on the wire
+    serial: str  # hexadecimal, with 0x
+    here: bool
+    name: str | None = None
+    until: float | None = None  # seconds since 1970; absent where the server does not know
+
+
+@attrs.frozen(kw_only=True)
+class Devices:
+    """The answer to `devices`."""
+
+    type: ClassVar[str] = "devices"
+    user: str
+    devices: list[OwnDevice]
     id: str | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from trio_chat.errors import WrongCertificate
 from trio_chat.identity import client_identity
 from trio_chat.pki import serial_text
 from trio_chat.store import AuditEntry
@@ -47,7 +48,10 @@ async def write_down_issued(
 
 def _described(pem: bytes) -> str:
     """Return whose certificate it is, and which: USER/DEVICE 0xSERIAL."""
-    certificate = x509.load_pem_x509_certificate(pem)
-    identity = client_identity(certificate)
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        identity = client_identity(certificate)
+    except (ValueError, WrongCertificate):
+        return "what cannot be read"  # whoever gets it will say so
     name = identity.user + (f"/{identity.device_name}" if identity.device_name else "")
     return f"{name} 0x{serial_text(certificate.serial_number)}"

@@ -128,6 +128,7 @@ HANDLERS: dict[type[Order], Handler] = {
     orders.Drain: measures.drain,
     orders.Reload: measures.reload,
     orders.Revoke: measures.revoke,
+    orders.RevokeDevice: measures.revoke,
     orders.Backup: measures.backup,
     orders.Audit: reports.audit,
     orders.VerifyAudit: reports.verify_audit,

@@ -34,6 +34,7 @@ from trio_chat.protocol.frames import (
     Join,
     Leave,
     List,
+    ListDevices,
     ListRooms,
     Login,
     Nick,
@@ -44,6 +45,7 @@ from trio_chat.protocol.frames import (
     Register,
     Relay,
     Renew,
+    RevokeDevice,
     Send,
     SendSealed,
     SetTopic,
@@ -59,6 +61,7 @@ from trio_chat.server import (
     enrolment,
     lookup,
     membership,
+    own_devices,
     talk,
 )
 from trio_chat.server.administer import administer
@@ -158,4 +161,6 @@ HANDLERS: dict[type[Command], Handler] = {
     Register: accounts.register,
     Login: accounts.login,
     ChangePassword: accounts.change_password,
+    ListDevices: own_devices.list_devices,
+    RevokeDevice: own_devices.revoke_device,
 }

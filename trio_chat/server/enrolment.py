@@ -63,8 +63,9 @@ async def renew(server: Server, connection: Connection, frame: Renew) -> None:
     enroller, now = enroller_of(server), dt.datetime.now(dt.UTC)
     der = connection.wire.peer_certificate()
     assert der is not None  # or it would have been a stranger
-    pem = await sign(server, enroller.renew, x509.load_der_x509_certificate(der), now)
-    if x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER) != der:
+    old = x509.load_der_x509_certificate(der)
+    pem = await sign(server, enroller.renew, old, now)
+    if not pem.startswith(old.public_bytes(Encoding.PEM)):
         actor = f"user {connection.identity.user} ({connection.device})"
         await write_down_issued(server, actor, "renew", pem)
     log.info("renewed a certificate of %s", connection.identity.user)

@@ -23,6 +23,7 @@ __all__ = [
     "Order",
     "Reload",
     "Revoke",
+    "RevokeDevice",
     "Rooms",
     "Status",
     "Tree",
@@ -145,6 +146,18 @@ class Revoke(Order):
     def target(self) -> str:
         """Whose, or which, as it was asked for."""
         return self.what
+
+
+@attrs.frozen
+class RevokeDevice(Revoke):
+    """The same by a person, for a device of their own: not among the orders of admins."""
+
+    shown: str = ""
+
+    @property
+    def target(self) -> str:
+        """Whose and which."""
+        return self.shown
 
 
 @attrs.frozen

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "Argument", "Call", "Command", "UsageError", "Words", "find", "parse"]
 
-What = Literal["ROOM", "USER", "TEXT", "COMMAND", "NAME", "PASSWORD"]
+What = Literal["ROOM", "USER", "TEXT", "COMMAND", "NAME", "PASSWORD", "DEVICE", "WHEN"]
 
 
 class UsageError(ChatError):
@@ -322,6 +322,24 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(Argument("NAME"), _optional("PASSWORD")),
         help="get a certificate for a name, by its password",
         run=people.login,
+    ),
+    Command(
+        name="/devices",
+        arguments=(_optional("USER"),),
+        help="your devices and their certificates",
+        run=people.devices,
+    ),
+    Command(
+        name="/revoke",
+        arguments=(Argument("DEVICE"),),
+        help="lock out another device of yours, for good",
+        run=people.revoke,
+    ),
+    Command(
+        name="/shutdown",
+        arguments=(_optional("WHEN"),),
+        help="stop the server, now or in 5m; for admins",
+        run=people.shutdown,
     ),
     Command(name="/clear", aliases=("/limpiar",), help="clear the screen", run=_clear),
     Command(
