@@ -456,3 +456,27 @@ async def log_of(daemon: StartDaemon, enter: Connect, people: People) -> list[An
     assert [frame["seq"] for frame in found] == list(range(1, len(found) + 1))
     reader.drop()
     return found
+
+
+async def test_a_lockdown_outlives_kill_9_and_is_in_the_audit_log(
+    running: Daemon, admin: Admin, daemon: StartDaemon, own_people: People, dial: Connect
+) -> None:
+    known = await dial(running, "bob", of=own_people)
+    await known.hello()
+    told = await admin("lockdown")
+    assert (told.status, "only devices that were here before" in told.err) == (0, True)
+    assert "locked down" in (await admin("status")).out
+    running.process.kill()
+    await running.ended()
+    again = await daemon(ca=own_people.ca)
+    stranger = await dial(again, "carol", of=own_people)
+    await stranger.say("hello", protocol=1, client="x")
+    assert [frame["code"] for frame in await stranger.rest()] == ["forbidden"]
+    entries = (await admin("audit", "--json")).json
+    found = [(each["action"], each["outcome"]) for each in entries]
+    assert found == [("lockdown", "begun"), ("lockdown", "done")]
+    assert (await admin("unlock")).err == "open again\n"
+    assert (await admin("unlock")).err == "it was not locked\n"
+    assert "locked down" not in (await admin("status")).out
+    welcome = await dial(again, "carol", of=own_people)
+    await welcome.hello()

@@ -20,8 +20,7 @@ SUMMARY = "look after a running server"
 EPILOG = """\
 examples:
   trio-chat admin status --watch        how it is
-  trio-chat admin revoke alice/laptop   a device was lost
-  trio-chat admin check                 is anything wrong?"""
+  trio-chat admin revoke alice/laptop   a device was lost"""
 
 _INTERVAL = 1.0  # s between looks of `status --watch`
 
@@ -173,6 +172,22 @@ def _backup(options: argparse.Namespace) -> int:
     return 0
 
 
+def _lockdown(options: argparse.Namespace) -> int:
+    from trio_chat.cli.admin_client import ask
+
+    ask(options, "lockdown")
+    _say("locked down: only devices that were here before; nobody can enrol. unlock ends it")
+    return 0
+
+
+def _unlock(options: argparse.Namespace) -> int:
+    from trio_chat.cli.admin_client import ask
+
+    locked = ask(options, "unlock")["was_locked"]
+    _say("open again" if locked else "it was not locked")
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     from trio_chat.cli.admin_tables import findings
     from trio_chat.cli.check import Checked, check, findings_as_json
@@ -232,6 +247,8 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "reload": _reload,
     "revoke": _revoke,
     "backup": _backup,
+    "lockdown": _lockdown,
+    "unlock": _unlock,
     "check": _check,
     "audit": _audit,
 }

@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--registration",
         choices=("closed", "invite", "open"),
         metavar="WHO",
-        help="who may register: closed, open, or by invite (invite)",
+        help="who may register: closed, invite, open (invite)",
     )
     add("--verbose", "-v", action="store_const", const=True, help="log every connection")
     add("--check", action="store_true", help="tell what is wrong, and start nothing")

@@ -71,6 +71,11 @@ class Accounts:
         self.guesses.limit, self.guesses.window = limits.password_failures, limits.password_window
         self.registrations.limit = limits.registrations_per_hour
 
+    def forget(self, now: float) -> None:
+        """Drop what no longer counts; called by the clock."""
+        self.guesses.forget(now)
+        self.registrations.forget(now)
+
 
 async def find_account(server: Server, user: names.Key) -> Account | None:
     """Return the account of that name, if there is one."""
@@ -81,6 +86,7 @@ async def find_account(server: Server, user: names.Key) -> Account | None:
 async def register(server: Server, connection: Connection, frame: Register) -> None:
     """Make an account, and answer with its first certificate."""
     enroller, mode = enroller_of(server), server.config.registration
+    server.doors.check_enrolling()
     if mode == "closed":
         raise Forbidden("nobody can register here; ask whoever runs the server for an invite")
     name = names.check_user(frame.user)
@@ -130,6 +136,7 @@ def _check_invite(enroller: Enroller, secret: str, name: str) -> None:
 async def login(server: Server, connection: Connection, frame: Login) -> None:
     """Answer with a certificate, if the password is right."""
     enroller, guesses = enroller_of(server), server.accounts.guesses
+    server.doors.check_enrolling()
     _check_request(frame)
     key, now = names.key(frame.user), trio.current_time()
     counted = (f"account {key}", f"address {connection.address}")

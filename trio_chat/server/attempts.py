@@ -47,6 +47,17 @@ class Attempts:
                 if not times:
                     del self._times[name]
 
+    def forget(self, now: float) -> None:
+        """Drop what the window no longer covers, so that memory does not grow with time.
+
+        Only from the oldest on: each look costs nothing, and in the end all are gone.
+        """
+        while self._times:
+            name = next(iter(self._times))
+            if self._times[name][-1] > now - self.window:
+                return
+            del self._times[name]
+
     def _wait(self, name: str, now: float) -> float:
         times = self._times.get(name)
         if times is None:

@@ -268,7 +268,8 @@ class Connection(Outlet):
         if frame.device is not None:
             names.check_device(frame.device)
         self.device = self.identity.device(frame.device)
-        limits = self._server.limits
+        limits, doors = self._server.limits, self._server.doors
+        await doors.check(self.identity)
         if not await self._server.register(self):
             raise TooMany(
                 "too many connections of this person or address; end another first",
@@ -276,6 +277,7 @@ class Connection(Outlet):
             )
         # It may have been revoked since the handshake; from now on the watch ends it.
         self._server.revocations.check(self.identity, time.time())
+        doors.note(self.identity)
         self.scope.deadline = float("inf")
         self._lines.limit = limits.frame_size
         bot = BOT in self.identity.roles

@@ -130,6 +130,8 @@ HANDLERS: dict[type[Order], Handler] = {
     orders.Revoke: measures.revoke,
     orders.RevokeDevice: measures.revoke,
     orders.Backup: measures.backup,
+    orders.Lockdown: measures.lockdown,
+    orders.Unlock: measures.unlock,
     orders.Audit: reports.audit,
     orders.VerifyAudit: reports.verify_audit,
 }

@@ -51,6 +51,7 @@ async def tell_authority(server: Server, connection: Connection, frame: Ca) -> N
 async def enrol(server: Server, connection: Connection, frame: Enrol) -> None:
     """Spend an invite and answer with the certificate."""
     enroller, now = enroller_of(server), dt.datetime.now(dt.UTC)
+    server.doors.check_enrolling()
     made = await sign(server, enroller.redeem, frame.secret, frame.csr, frame.device, now)
     outcome = f"done: from {connection.address}"
     await write_down_issued(server, f"user {made.name}", "enrol", made.pem, outcome)

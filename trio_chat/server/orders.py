@@ -20,6 +20,7 @@ __all__ = [
     "Backup",
     "Drain",
     "Kick",
+    "Lockdown",
     "Order",
     "Reload",
     "Revoke",
@@ -27,6 +28,7 @@ __all__ = [
     "Rooms",
     "Status",
     "Tree",
+    "Unlock",
     "Users",
     "VerifyAudit",
     "read_order",
@@ -175,6 +177,22 @@ class Backup(Order):
 
 
 @attrs.frozen
+class Lockdown(Order):
+    """Let in only devices that were here before, and enrol nobody, until `unlock`."""
+
+    name: ClassVar[str] = "lockdown"
+    audited: ClassVar[bool] = True
+
+
+@attrs.frozen
+class Unlock(Order):
+    """End a lockdown."""
+
+    name: ClassVar[str] = "unlock"
+    audited: ClassVar[bool] = True
+
+
+@attrs.frozen
 class Audit(Order):
     """Read the audit log after an entry's number; without one, its end."""
 
@@ -203,6 +221,8 @@ ORDERS: dict[str, type[Order]] = {
         Reload,
         Revoke,
         Backup,
+        Lockdown,
+        Unlock,
         Audit,
         VerifyAudit,
     )

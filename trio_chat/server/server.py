@@ -27,6 +27,7 @@ from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
 from trio_chat.server.desk import Desk
 from trio_chat.server.directory import Claims
+from trio_chat.server.doors import Doors
 from trio_chat.server.enrolment import open_enroller
 from trio_chat.server.listener import accept, open_listeners
 from trio_chat.server.pulse import (
@@ -97,6 +98,7 @@ class Server:
         self.uploads = Uploads(config.limits)
         self.claims = Claims(config.limits)
         self.accounts = Accounts(config.limits)
+        self.doors = Doors(store)
         self.stopped = stopped
         self.modes: dict[str, str] = {}
         self.desk: Desk | None = None
@@ -346,6 +348,7 @@ async def serve(
                     server.modes = modes
                     server.addresses = [each.getsockname()[:2] for each in listeners]
                     await server.remember_list()
+                    await server.doors.load()
                     await _run(server, listeners, task_status)
             finally:
                 _close(listeners)
