@@ -52,7 +52,7 @@ def said(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 async def test_register_with_an_invite_and_log_in_on_another_machine(
-    own_people: People, daemon: StartDaemon, join: Type
+    own_people: People, daemon: StartDaemon, join: Type, tmp_path: Path
 ) -> None:
     ca = own_people.ca
     server = await daemon(ca=ca)
@@ -74,6 +74,26 @@ async def test_register_with_an_invite_and_log_in_on_another_machine(
     assert done.returncode == 0, said(done)
     assert PASSWORD not in "\n".join(server.log)
     assert await anyone("another", join, server, ca) == 1
+    # Another password, by whoever has the certificate and knows the present one.
+    files = []
+    for n, text in enumerate((PASSWORD, "battery staple")):
+        files.append(tmp_path / f"password{n}")
+        files[n].write_text(text)
+        files[n].chmod(0o600)
+    for files_given, status, sentence in (
+        ((files[1], files[1]), 1, "the present password is another one"),
+        ((files[0], files[1]), 0, "the password is another one now"),
+    ):
+        where = f"localhost:{server.port}"
+        words = ("--password-file", str(files_given[0]), "--new-password-file", str(files_given[1]))
+        done = await trio.run_process(
+            [*PROGRAM, "passwd", where, *words],
+            capture_stderr=True,
+            check=False,
+            env={**os.environ, **home(tmp_path, "home")},
+        )
+        assert (done.returncode, sentence in said(done)) == (status, True), said(done)
+    assert await anyone(PASSWORD, join, server, ca) == 1
 
 
 async def anyone(password: str, join: Type, server: Daemon, ca: Path) -> int:

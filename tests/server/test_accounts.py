@@ -20,7 +20,7 @@ from trio_chat import names
 from trio_chat.identity import client_identity
 from trio_chat.invitation import encode_secret
 from trio_chat.pki import Authority
-from trio_chat.server import Server, passwords
+from trio_chat.server import Server, accounts, passwords
 from trio_chat.server.accounts import find_account
 
 PASSWORD = "correct horse battery"
@@ -329,3 +329,33 @@ async def test_a_server_without_a_key_to_sign_with_asks_for_no_password(
     for kind in ("login", "register"):
         reply = await bob.ask(kind, user="x", password=PASSWORD, csr=request(new_key()))
         assert reply["code"] == "no-enrolment"
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_what_counts_as_one_address(address: str, network: str) -> None:
+    assert accounts._network(address) == network
+
+
+async def test_a_class_behind_one_address_can_register_with_invites(
+    run_server: Serve, ca: Path
+) -> None:
+    server = await run_server(ca=ca, registrations_per_hour=1)
+    for name in ("one", "two", "three"):
+        secret = encode_secret(invite(ca, name, room="lobby").secret)
+        made = await ask(server, "register", user=name, password=PASSWORD, secret=secret)
+        assert (whose(made), made["room"]) == (name, "lobby")
+    # A spent invite of somebody else costs the server no hashing.
+    before = server.accounts.passwords.hashings
+    nora = invite(ca, "nora")
+    await redeem(server, nora)
+    secret = encode_secret(nora.secret)
+    answer = await ask(server, "register", user="nora", password=PASSWORD, secret=secret)
+    assert answer["code"] == "invite"
+    assert server.accounts.passwords.hashings == before

@@ -21,7 +21,7 @@ from trio_chat.text import safe
 
 __all__ = ["SUBCOMMANDS", "build_parser", "main"]
 
-SUBCOMMANDS = ("serve", "join", "send", "invite", "pki", "admin", "demo")
+SUBCOMMANDS = ("serve", "join", "send", "passwd", "invite", "pki", "admin", "demo")
 
 _EPILOG = """\
 examples:

@@ -8,6 +8,7 @@ long, whether there is such an account or not.
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import json
 import logging
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import trio
 from trio_chat import names
 from trio_chat.errors import Forbidden, InviteRefused, LoginRefused, NameTaken, Revoked
 from trio_chat.limits import Limits
-from trio_chat.pki import Enroller, requested_key
+from trio_chat.pki import Enroller, Entry, requested_key
 from trio_chat.protocol.frames import ChangePassword, Enrolled, Login, Ok, Register
 from trio_chat.server.attempts import Attempts
 from trio_chat.server.auditing import write_down, write_down_issued
@@ -34,6 +35,7 @@ __all__ = ["Account", "Accounts", "change_password", "find_account", "login", "r
 log = logging.getLogger("trio_chat.server")
 
 _HOUR = 3600.0
+_LONGEST = 128  # characters of a name that are counted by; no account has more
 _WRONG = "there is no such account, or the password is wrong"
 
 
@@ -57,6 +59,7 @@ class Accounts:
         self.passwords = Passwords(limits.hashings_at_once)
         self.guesses = Attempts(limits.password_failures, limits.password_window)
         self.registrations = Attempts(limits.registrations_per_hour, _HOUR)
+        self.books: tuple[object, list[Entry]] = (None, [])  # certificates, as of a moment
         self.issued: set[str] = set()  # what the audit log has of this run
         self.registering = trio.Lock()  # so that one name goes to one
 
@@ -96,31 +99,38 @@ async def register(server: Server, connection: Connection, frame: Register) -> N
         await sign(server, _check_invite, enroller, frame.secret, name)
     elif mode == "invite":
         raise InviteRefused("to register wants an invite here; ask whoever runs the server")
-    server.accounts.registrations.begin(connection.address, now=trio.current_time())
+    else:
+        network = _network(connection.address)
+        server.accounts.registrations.begin(network, now=trio.current_time())
     async with server.accounts.registering:
         if await find_account(server, names.key(name)) is not None:
             raise NameTaken(f"{name} is registered already; log in, or choose another name")
-        pem = await _make(server, enroller, name, frame)
+        pem, room = await _make(server, enroller, name, frame)
     actor = f"user {name}"
     await write_down_issued(server, actor, "register", pem, f"done: from {connection.address}")
     log.info("registered %s from %s", name, connection.address)
-    connection.say(Enrolled(certificate=pem.decode("ascii"), id=frame.id))
+    connection.say(Enrolled(certificate=pem.decode("ascii"), room=room, id=frame.id))
 
 
-async def _make(server: Server, enroller: Enroller, name: str, frame: Register) -> bytes:
-    """Keep the account and certify the key, in the order that can be tried again."""
+async def _make(
+    server: Server, enroller: Enroller, name: str, frame: Register
+) -> tuple[bytes, str | None]:
+    """Keep the account and certify the key, in the order that can be tried again.
+
+    Returns the certificate, and the room that the invite is for.
+    """
     now = dt.datetime.now(dt.UTC)
     if frame.secret is None:
         known = await server.knows(names.key(name)) or await sign(server, enroller.is_named, name)
         if known:
             raise NameTaken(f"{name} is somebody here already; choose another name")
         await _keep(server, name, await server.accounts.passwords.hash(frame.password), 0)
-        return await sign(server, enroller.issue, name, frame.csr, frame.device, now)
+        pem = await sign(server, enroller.issue, name, frame.csr, frame.device, now)
+        return pem, None
     # A spent invite gives the same key the same certificate again: so the account is last.
-    kept = await server.accounts.passwords.hash(frame.password)
     made = await sign(server, enroller.redeem, frame.secret, frame.csr, frame.device, now)
-    await _keep(server, name, kept, 0)
-    return made.pem
+    await _keep(server, name, await server.accounts.passwords.hash(frame.password), 0)
+    return made.pem, made.room
 
 
 def _check_invite(enroller: Enroller, secret: str, name: str) -> None:
@@ -139,7 +149,7 @@ async def login(server: Server, connection: Connection, frame: Login) -> None:
     server.doors.check_enrolling()
     _check_request(frame)
     key, now = names.key(frame.user), trio.current_time()
-    counted = (f"account {key}", f"address {connection.address}")
+    counted = (f"account {key[:_LONGEST]}", f"address {_network(connection.address)}")
     guesses.begin(*counted, now=now)
     account = await find_account(server, key)
     kept = None if account is None else account.password
@@ -186,6 +196,14 @@ async def change_password(server: Server, connection: Connection, frame: ChangeP
 async def _keep(server: Server, user: str, password: str, rev: int) -> None:
     account = Account(user=user, password=password)
     await server.store.put(_entry(names.key(user)), account.encode(), rev=rev)
+
+
+def _network(address: str) -> str:
+    """Return what counts as one address: of IPv6 a customer has 2^64 at least."""
+    host = address.partition("%")[0]
+    if ":" not in host:
+        return host
+    return str(ipaddress.ip_network((host, 64), strict=False))
 
 
 def _entry(user: names.Key) -> str:

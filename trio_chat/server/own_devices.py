@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -75,9 +76,8 @@ def _whose(connection: Connection, user: str | None) -> str:
 
 
 async def _devices(server: Server, user: str) -> list[OwnDevice]:
-    place = Place(server.config.ca)
     try:
-        issued = await trio.to_thread.run_sync(list_issued, place, limiter=server.signing)
+        issued = await trio.to_thread.run_sync(_books, server, limiter=server.signing)
     except ConfigError:
         issued = []  # then those that are here
     now = dt.datetime.now(dt.UTC)
@@ -106,6 +106,24 @@ async def _devices(server: Server, user: str) -> list[OwnDevice]:
                 device=fingerprint[:32], serial=serial, here=True, name=identity.device_name
             )
     return sorted(newest.values(), key=lambda each: (not each.here, each.name or "", each.serial))
+
+
+def _books(server: Server) -> list[Entry]:
+    """Return all that was issued; read anew only if it has changed, for reading takes long."""
+    place = Place(server.config.ca)
+    stamp = [_changed(path) for path in (place.issued, place.crl, place.ca)]
+    before, found = server.accounts.books
+    if stamp != before:
+        found = list_issued(place)
+        server.accounts.books = (stamp, found)
+    return found
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _counts(entry: Entry, now: dt.datetime) -> bool:

@@ -26,7 +26,9 @@ __all__ = [
     "wants_password",
 ]
 
-_SECRET = re.compile(r"\s*/(register|login|passphrase|(join|create)\s+\S+\s+\S)", re.IGNORECASE)
+_SECRET = re.compile(
+    r"\s*/(register|login|passwd|passphrase|(join|create)\s+\S+\s+\S)", re.IGNORECASE
+)
 _WITH_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s+", re.IGNORECASE)
 _WITHOUT_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s*", re.IGNORECASE)
 
