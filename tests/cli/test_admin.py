@@ -20,6 +20,7 @@ from tests.daemon import PROGRAM, Daemon, StartDaemon, run_daemon
 from tests.peer import Connect, Peer
 from tests.people import People
 from trio_chat.cli import admin_client
+from trio_chat.cli.admin import _ACTIONS
 from trio_chat.pki import Authority
 
 PATIENCE = 30.0  # s
@@ -68,6 +69,7 @@ async def running(daemon: StartDaemon, own_people: People) -> Daemon:
     "words",
     [
         *([name] for name in ("status", "tree", "rooms", "users", "drain", "reload", "audit")),
+        *(["lockdown"], ["unlock"]),
         *(["kick", "bob"], ["announce", "hi"], ["revoke", "bob"], ["backup", "b"]),
     ],
     ids=" ".join,
@@ -169,6 +171,28 @@ async def test_from_afar_with_an_admin_s_certificate_and_with_no_other(
     assert told.status == 69
     told = await admin("status", *where)
     assert (told.status, "--cert is missing" in told.err) == (1, True)
+
+
+@pytest.mark.parametrize("role", ["member", "bot"])
+async def test_from_afar_whoever_is_no_admin_is_forbidden_every_command(
+    running: Daemon, admin: Admin, own_people: People, tmp_path: Path, role: str
+) -> None:
+    who = own_people.authority.issue_client("mallory", bot=role == "bot")
+    where = ("--at", f"localhost:{running.port}", "--cert", str(who.crt), "--key", str(who.key))
+    words = {
+        "kick": ("mallory",),
+        "announce": ("hello",),
+        "revoke": ("mallory",),
+        "backup": (str(tmp_path / "copy.db"),),
+    }
+    commands = set(_ACTIONS) - {"check"}  # that one asks no server
+    for command in sorted(commands):
+        told = await admin(command, *words.get(command, ()), *where)
+        assert (told.status, "only certificates with the admin role" in told.err) == (77, True)
+    told = await admin("audit", "verify", *where)
+    assert told.status == 77
+    assert not (tmp_path / "copy.db").exists()
+    assert (await admin("audit", "--json")).json == []
 
 
 # --- looking --------------------------------------------------------------------------------

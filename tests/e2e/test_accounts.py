@@ -186,6 +186,24 @@ async def test_no_password_comes_from_an_argument_and_slips_are_said(
         assert (done.returncode, sentence in said(done)) == (1, True), said(done)
 
 
+async def test_inside_the_client_one_registers_another_name_and_stays_who_one_is(
+    own_people: People, daemon: StartDaemon, join: Type
+) -> None:
+    server = await daemon("--registration", "open", ca=own_people.ca)
+    alice = own_people.certificate("alice")
+    own = ("--cert", str(alice.crt), "--key", str(alice.key))
+    done = await join(server, *own, say=f"/register alice {PASSWORD}")
+    assert "is somebody here already" in said(done)
+    done = await join(server, *own, say="/register zoe")
+    assert "there is no password" in said(done)
+    done = await join(server, *own, say=f"/register Zoe {PASSWORD}\nstill me")
+    assert "you have a certificate for Zoe now, and are still alice here" in said(done)
+    assert b"<alice> still me" in done.stdout
+    assert PASSWORD not in done.stdout.decode() + said(done) + "\n".join(server.log)
+    done = await join(server, say="hello")
+    assert b"<Zoe> hello" in done.stdout, said(done)
+
+
 def test_in_the_terminal_a_password_is_neither_shown_nor_kept(
     own_people: People, tmp_path: Path
 ) -> None:

@@ -28,7 +28,6 @@ examples:
   trio-chat serve --room lobby --ca pki/ca.crt  a server; makes the CA too
   trio-chat join localhost:8443 --cert pki/alice.crt --key pki/alice.key
   trio-chat invite bob                          the line with which bob gets in
-
 `trio-chat COMMAND --help` tells more, `COMMAND --debug` shows tracebacks.
 """
 
