@@ -14,6 +14,8 @@ import trio
 from tests.daemon import Daemon, StartDaemon, run_daemon
 from tests.peer import Connect, Peer
 from tests.people import People
+from tests.sealed import Disks
+from tests.villain import Villain
 from trio_chat import names
 from trio_chat.limits import Limits
 from trio_chat.protocol.fields import Mode
@@ -137,6 +139,21 @@ async def enter(dial: Connect) -> Connect:
         return peer
 
     return start
+
+
+@pytest.fixture
+def disks(people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disks:
+    """Folders for clients with encrypted rooms: `async with disks.use(server.port, "alice")`."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Disks(people, tmp_path / "disks")
+
+
+@pytest.fixture
+async def villain(nursery: trio.Nursery, people: People, run_server: Serve) -> Villain:
+    """Stand between clients and a server whose room `lobby` is encrypted."""
+    server = await run_server(mode="encrypted")
+    running: Villain = await nursery.start(Villain(people, lambda: server.port).run)
+    return running
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from random import Random  # noqa: TID251 - repeatable, from a seed
 
@@ -125,8 +126,10 @@ class Peer:
         self.sent: list[Parcel] = []  # on their way to the server
         self.answers: list[tuple[int, str, int]] = []  # and the errors on their way back
         self.read = 0  # entries on their way
+        self.life = 0  # which connection it is
         self.wait: float | None = None
         self.online = False
+        self.between: Callable[[], None] = lambda: None  # called between any two steps
         self.open_store()
         with self.store.event() as changes:
             last = self.account.publish(changes, 1, server.now, last_resort=True)
@@ -163,6 +166,17 @@ class Peer:
         self.open_store()
         self.connect()
 
+    def crash(self) -> None:
+        """End it as a power cut does: with what is on the disk now, and nothing else."""
+        online, disk = self.online, self.path.read_bytes()
+        self.collect()  # what the program was told, it was told
+        self.disconnect()
+        self.store.close()
+        self.path.write_bytes(disk)
+        self.open_store()
+        if online:
+            self.connect()
+
     def connect(self) -> None:
         """Join the room."""
         server = self.server
@@ -180,6 +194,7 @@ class Peer:
     def disconnect(self) -> None:
         """Lose the connection, and what was on its way."""
         self.online = False
+        self.life += 1
         self.conversation.offline()
         self.sent, self.answers = [], []
 
@@ -188,6 +203,7 @@ class Peer:
 
     def deliver(self, count: int = 1000) -> bool:
         """Take some of what the server has for us; return whether there was anything."""
+        self.between()
         conversation, server = self.conversation, self.server
         if not self.online:
             return False
@@ -210,8 +226,11 @@ class Peer:
         conversation, server = self.conversation, self.server
         if not self.online:
             return False
-        step = conversation.next(server.now)
+        step, life = conversation.next(server.now), self.life
         self.wait = None
+        self.between()
+        if self.life != life:
+            return True  # nobody is there any more to do it
         match step:
             case Send(parcels):
                 self.sent += parcels
@@ -231,6 +250,7 @@ class Peer:
 
     def transmit(self) -> bool:
         """Let the server take the next parcel; return whether there was one."""
+        self.between()
         if not self.sent:
             return False
         self.server.take(self, self.sent.pop(0))
@@ -262,7 +282,7 @@ class Peer:
         return [event.reason for event in self.events if isinstance(event, Unreadable)]
 
 
-def settle(server: Server, *peers: Peer, limit: int = 10_000) -> None:
+def settle(server: Server, *peers: Peer, limit: int = 10_000, count: int = 1000) -> None:
     """Let everything happen, and time pass, until nothing is left to do but wait for long."""
     for _ in range(limit):
         busy = False
@@ -271,7 +291,8 @@ def settle(server: Server, *peers: Peer, limit: int = 10_000) -> None:
                 busy = True
             while peer.transmit():
                 busy = True
-            busy = peer.deliver() or busy
+            busy = peer.deliver(count) or busy
+            busy = peer.act() or busy
         if busy:
             continue
         waits = [peer.wait for peer in peers if peer.online and peer.wait is not None]

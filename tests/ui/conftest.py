@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any, cast
 
 import attrs
@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from trio_chat import names
-from trio_chat.client import Client
+from trio_chat.client import Client, Number, RoomReader
 from trio_chat.errors import ChatError, NoRoom
 from trio_chat.protocol.frames import Entered, Member, Message, Person, RoomInfo, Topic
 from trio_chat.ui import render
@@ -39,6 +39,33 @@ class FakeRoom:
     gate: trio.Event | None = None  # sending waits for it
     history_gate: trio.Event | None = None
     asked: list[dict[str, Any]] = attrs.field(factory=list)
+    access: str = "open"
+    reading: list[RoomReader] = attrs.field(factory=list)
+    done: list[tuple[str, str]] = attrs.field(factory=list)
+
+    @property
+    def encrypted(self) -> bool:
+        return self.mode == "encrypted"
+
+    async def readers(self) -> list[RoomReader]:
+        await trio.lowlevel.checkpoint()
+        return self.reading
+
+    async def check_words(self) -> tuple[str, ...]:
+        await trio.lowlevel.checkpoint()
+        return ("Dog", "Cat", "Lion", "Horse", "Unicorn", "Pig", "Elephant", "Rabbit")
+
+    async def invite(self, user: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.done.append(("invite", user))
+
+    async def kick(self, user: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.done.append(("kick", user))
+
+    async def search(self, words: str) -> list[Entry]:
+        await trio.lowlevel.checkpoint()
+        return [e for e in self.log if isinstance(e, Message) and words in e.text]
 
     @property
     def seq(self) -> int:
@@ -103,7 +130,9 @@ class FakeClient:
     held: list[object] | None = None  # events on their way, when there are such
     persons: dict[str, Person] = attrs.field(factory=dict)
     refused: dict[str, ChatError] = attrs.field(factory=dict)  # room -> why one cannot join
-    answer: str = ""  # of the server, in place of the echo
+    server_says: str = ""  # in place of the echo
+    numbers: list[Number] = attrs.field(factory=list)
+    own: list[RoomReader] = attrs.field(factory=list)
     _events: Any = attrs.field(factory=lambda: trio.open_memory_channel[object](10_000))
 
     def room(self, name: str, *people: str, **more: Any) -> FakeRoom:
@@ -151,9 +180,27 @@ class FakeClient:
         self.rooms[names.key(name)] = room
         return room
 
-    async def create(self, name: str) -> None:
-        await self._ask("create", name)
-        self.room(name, self.user)
+    async def create(self, name: str, *, mode: str = "encrypted") -> None:
+        await self._ask("create", name, mode)
+        self.room(name, self.user, mode=mode, access="closed" if mode == "encrypted" else "open")
+
+    async def safety_numbers(self, user: str) -> list[Number]:
+        await self._ask("safety_numbers", user)
+        return self.numbers
+
+    async def accept(self, user: str, fingerprints: Collection[str]) -> list[str]:
+        await self._ask("accept", user)
+        return sorted({n.person.fingerprint for n in self.numbers} & {*fingerprints})
+
+    async def verify(self, user: str, device: str) -> None:
+        await self._ask("verify", user, device)
+
+    async def answer(self, user: str, same: bool) -> None:
+        await self._ask("answer", user, same)
+
+    async def devices(self) -> list[RoomReader]:
+        await self._ask("devices")
+        return self.own
 
     async def direct(self, user: str) -> FakeRoom:
         await self._ask("direct", user)
@@ -187,7 +234,7 @@ class FakeClient:
 
     async def ask_server(self, text: str) -> str:
         await self._ask("ask_server", text)
-        return self.answer or f"echo: {text}"
+        return self.server_says or f"echo: {text}"
 
     async def set_away(self, text: str | None) -> None:
         await self._ask("set_away", text)

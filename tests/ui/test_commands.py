@@ -24,6 +24,12 @@ WANTED = {
     "/back": (),
     "/whois": (),
     "/fp": (),
+    "/verify": (),
+    "/accept": (),
+    "/check": (),
+    "/invite": (),
+    "/kick": (),
+    "/search": (),
     "/server": (),
     "/nick": (),
     "/register": (),
@@ -77,6 +83,13 @@ def test_help_is_one_line_lower_case_without_a_full_stop(command: commands.Comma
         ("  /LOGIN bob my own secret ", "/login", ("bob", "my own secret")),
         ("/register bob", "/register", ("bob", None)),
         ("/away gone for lunch", "/away", ("gone for lunch",)),
+        ("/create den", "/create", (None, "den")),
+        ("/create --plain den", "/create", ("--plain", "den")),
+        ("/create --PLAIN  den", "/create", ("--PLAIN", "den")),
+        ("/fp", "/fp", (None, None)),
+        ("/fp bob qr", "/fp", ("bob", "qr")),
+        ("/verify bob yes", "/verify", ("bob", "yes")),
+        ("/search two words", "/search", ("two words",)),
     ],
 )
 def test_a_line_is_a_command(line: str, name: str, arguments: tuple[str | None, ...]) -> None:
@@ -115,6 +128,7 @@ def test_a_line_is_text(line: str, text: str) -> None:
         ("/msg bob", "/msg needs more", "type /msg USER TEXT"),
         ("/me", "/me needs more", "type /me TEXT"),
         ("/join ops secret", "/join takes less", "type /join ROOM"),
+        ("/create --plain", "/create needs more", "type /create [--plain] ROOM"),
         ("/quit now", "/quit takes less", "type /quit"),
         ("  /logon bob secret", "there is no command /logon; nothing was sent", "/help"),
     ],
@@ -167,8 +181,18 @@ async def test_rooms_are_listed_with_those_one_is_in_marked(stage: Stage) -> Non
 async def test_create_makes_a_room_and_enters_it(stage: Stage) -> None:
     await stage.start()
     await stage.type("/create den")
-    assert stage.client.calls[-2:] == [("create", "den"), ("join", "den")]
+    assert stage.client.calls[-2:] == [("create", "den", "encrypted"), ("join", "den")]
     assert stage.core.room_name == "den"
+    assert "den is encrypted: only whom its owner lets in can read it, not the server" in (
+        stage.screen
+    )
+
+
+async def test_create_makes_a_plain_room_when_asked(stage: Stage) -> None:
+    await stage.start()
+    await stage.type("/create --plain den")
+    assert ("create", "den", "plain") in stage.client.calls
+    assert "den is plain: the server can read it" in stage.screen
 
 
 async def test_a_topic_is_shown_and_set(stage: Stage) -> None:
@@ -230,6 +254,6 @@ async def test_a_topic_or_a_name_forges_no_line(stage: Stage) -> None:
 
 
 async def test_each_line_of_the_server_s_answer_says_whose_it_is(stage: Stage) -> None:
-    stage.client.answer = "one\n<bob> two"
+    stage.client.server_says = "one\n<bob> two"
     await stage.type("/server a")
     assert stage.screen == "the server: one\nthe server: <bob> two"

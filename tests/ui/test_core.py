@@ -128,10 +128,10 @@ async def test_a_private_message_is_marked_on_both_ways(stage: Stage) -> None:
     stage.client.room("lobby")
     await stage.start()
     await stage.type("/msg @bob psst")
-    assert "[private, readable by the server] you -> bob: psst" in stage.screen
+    assert "[private] you -> bob: psst" in stage.screen
     room = stage.client.rooms[names.direct_room("alice", "bob")]
     await stage.happen(room.said("bob", "yes?"))
-    assert "[private, readable by the server] bob -> you: yes?" in stage.screen
+    assert "[private] bob -> you: yes?" in stage.screen
     assert stage.core.status.unread == 1
     await stage.type("")
     assert stage.core.status.unread == 0

@@ -115,9 +115,7 @@ async def _party(folder: Path, room: str, programs: list[Path]) -> AsyncIterator
     from trio_chat.client import connect
     from trio_chat.server import ServerConfig, serve
 
-    config = ServerConfig(
-        ca=folder / "ca.crt", port=0, rooms=(room,), mode="plain", durability="process"
-    )
+    config = ServerConfig(ca=folder / "ca.crt", port=0, rooms=(room,), durability="process")
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve, config)
         address = Address("localhost", server.port)
@@ -127,7 +125,11 @@ async def _party(folder: Path, room: str, programs: list[Path]) -> AsyncIterator
                 starting.start_soon(nursery.start, bot)
         _announce(address, folder, room)
         async with connect(
-            address, cert=folder / f"{YOU}.crt", key=folder / f"{YOU}.key", device=None
+            address,
+            cert=folder / f"{YOU}.crt",
+            key=folder / f"{YOU}.key",
+            device=None,
+            data=folder / "data",
         ) as client:
             yield client
         nursery.cancel_scope.cancel()
@@ -141,6 +143,7 @@ async def _run_bot(
     Raises:
         ConfigError: it ended by itself; the text is the last it said.
     """
+    import os
     import subprocess
     from functools import partial
 
@@ -156,6 +159,7 @@ async def _run_bot(
         stderr=subprocess.STDOUT,
         check=False,
         start_new_session=True,  # Ctrl-C is for us; we end the bots
+        env={**os.environ, "XDG_DATA_HOME": str(folder / "data")},  # gone with the rest
     )
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(run)
@@ -179,7 +183,7 @@ def _announce(address: Address, folder: Path, room: str) -> None:
     for line in (
         "this is a throw-away chat server with a CA of its own; it is gone when you leave",
         f"you are {YOU}, in the room {room} with two bots: try `!echo hello` and `!help`",
-        "rooms are plain: whoever runs the server can read them",
+        "what is said is end-to-end encrypted: the server cannot read it, those in the room can",
         f"from another terminal, a second person joins as {FRIEND}:",
         f"  {shlex.join(join)}",
     ):

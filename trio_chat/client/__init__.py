@@ -15,6 +15,10 @@ from trio_chat.client.events import Gap as Gap
 from trio_chat.client.events import Offline as Offline
 from trio_chat.client.events import RoomClosed as RoomClosed
 from trio_chat.client.events import RoomReset as RoomReset
+from trio_chat.client.news import ComparisonAsked as ComparisonAsked
+from trio_chat.client.news import ComparisonDone as ComparisonDone
+from trio_chat.client.news import ComparisonFailed as ComparisonFailed
+from trio_chat.client.news import ComparisonShown as ComparisonShown
 from trio_chat.client.news import Excluded as Excluded
 from trio_chat.client.news import KeyChanged as KeyChanged
 from trio_chat.client.news import MembersChanged as MembersChanged
@@ -25,11 +29,18 @@ from trio_chat.client.own_devices import list_devices, revoke_device
 from trio_chat.client.remembered import Remembered as Remembered
 from trio_chat.client.remembered import recall as recall
 from trio_chat.client.room import Room as Room
+from trio_chat.client.trusting import RoomReader as RoomReader
+from trio_chat.e2ee.people import Number as Number
+from trio_chat.e2ee.people import Standing as Standing
 
 __all__ = [
     "AUTO",
     "Client",
     "ClientEvent",
+    "ComparisonAsked",
+    "ComparisonDone",
+    "ComparisonFailed",
+    "ComparisonShown",
     "Connected",
     "Enrolment",
     "Excluded",
@@ -37,12 +48,15 @@ __all__ = [
     "KeyChanged",
     "MembersChanged",
     "News",
+    "Number",
     "Offline",
     "Readable",
     "Remembered",
     "Room",
     "RoomClosed",
+    "RoomReader",
     "RoomReset",
+    "Standing",
     "Trust",
     "Unreadable",
     "administer",

@@ -7,32 +7,32 @@ which outlives the connections, and waits for its tickets. What frames mean is n
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TypeVar
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import trio
 
 from trio_chat import names
 from trio_chat.address import Address
+from trio_chat.client import failures
 from trio_chat.client.backoff import Backoff
-from trio_chat.client.connection import Connection, Ending, Incoming, check_line
+from trio_chat.client.connection import Connection, check_line
 from trio_chat.client.encryption import Encryption, Opener
-from trio_chat.client.events import ClientEvent, Offline
-from trio_chat.client.inbox import Inbox
-from trio_chat.client.requests import Asking, Ticket
+from trio_chat.client.events import ClientEvent
+from trio_chat.client.lifeline import EVENT_LIMIT, Lifeline
+from trio_chat.client.requests import Ticket
 from trio_chat.client.room import Room
 from trio_chat.client.session import Session
 from trio_chat.client.state import RoomState
-from trio_chat.errors import ChatError, ConfigError, Disconnected, Refused, Unreachable
+from trio_chat.client.trusting import RoomReader, accept, numbers, own_devices, standing
+from trio_chat.e2ee.people import Number, Standing
+from trio_chat.errors import ChatError, ConfigError, Refused, Unreachable, Unsent
 from trio_chat.protocol.fields import Mode
 from trio_chat.protocol.frames import (
     Away,
     Chat,
-    Command,
     Create,
-    Event,
     Join,
     List,
     ListRooms,
@@ -47,14 +47,8 @@ from trio_chat.protocol.frames import (
 
 __all__ = ["Client"]
 
-EVENT_LIMIT = 1000  # events that may wait before nothing more is read
-_STOOD = 10.0  # seconds after which a connection counts as a success
 
-_log = logging.getLogger("trio_chat.client")
-T = TypeVar("T")
-
-
-class Client:
+class Client(Lifeline):
     """A person's presence on a server. No public constructor: see `connect`.
 
     Iterate over it for the events (`trio_chat.client.events`); each goes to one taker. It
@@ -76,17 +70,8 @@ class Client:
         event_limit: int = EVENT_LIMIT,
         opener: Opener | None = None,
     ) -> None:
-        self.address = address
-        self.trusted: tuple[Path | None, str | None] | None = None  # CA and pin, for `get_account`
-        self._session = session
-        self._connection = connection
-        self._again = again  # None: the first connection is the only one
-        self._backoff = backoff
-        self._inbox = Inbox(event_limit)
+        super().__init__(address, session, connection, again, backoff, event_limit)
         self._faces: dict[RoomState, Room] = {}
-        self._scope = trio.CancelScope()
-        self._stopped = trio.Event()
-        self._end: Callable[[], ChatError] | None = None
         self._encryption: Encryption | None = None
         if opener is not None:
             encryption = self._encryption = session.sealer = Encryption(self, opener)
@@ -165,6 +150,9 @@ class Client:
         """
         check_line(Join(room))
         await trio.lowlevel.checkpoint()
+        if self._encryption is not None:  # whether it was encrypted must be known before
+            with self._inbox:
+                await self._encryption.opened.wait()
         while True:  # nothing is awaited between being let in and returning
             self._check_open()
             state = self._session.rooms.get(names.key(room))
@@ -265,6 +253,69 @@ class Client:
         check_line(Chat(text))
         return await self._wait(self._session.chat(text))
 
+    # --- keys --------------------------------------------------------------------------
+
+    async def standing(self, user: str) -> Standing:
+        """Return what we know of somebody: verified, certified, changed, or never met.
+
+        Raises:
+            ConfigError, StoreError: as `connect` says of `data`.
+        """
+        return await self._keys().inquire(lambda account, _: standing(account, user))
+
+    async def devices(self) -> list[RoomReader]:
+        """Return our own devices, as far as they are in rooms with this one; this one first."""
+        return await self._keys().inquire(
+            lambda account, rooms: own_devices(account, rooms, time.time())
+        )
+
+    async def safety_numbers(self, user: str) -> list[Number]:
+        """Return a safety number for each key of somebody in the rooms that we share.
+
+        It is that of two machines, and equal on the screens of both.
+        """
+        return await self._keys().inquire(lambda account, rooms: numbers(account, rooms, user))
+
+    async def accept(self, user: str, fingerprints: Collection[str] | None = None) -> list[str]:
+        """Go on with somebody's new keys, which are not verified by that; return which.
+
+        Args:
+            user: Whose.
+            fingerprints: Only these, of what people have seen; all that are new if left out.
+        """
+        return await self._keys().inquire(
+            lambda account, rooms: accept(account, rooms, user, fingerprints)
+        )
+
+    async def verify(self, user: str, device: str = "") -> None:
+        """Ask somebody to compare keys, or agree to it after `ComparisonAsked`.
+
+        The two-person room is joined for it. `ComparisonShown` and `ComparisonFailed` say what
+        comes of it; where another side has several keys, `device` names one of their devices.
+
+        Raises:
+            Unsent: it cannot be; the text says why.
+            Refused, Disconnected: as `direct`.
+        """
+        if names.key(user) == names.key(self.user):
+            raise Unsent("that is you; the machines of one person are told apart by /fp")
+        room = await self.direct(user)
+        await room._compare(lambda comparing: comparing.begin(time.time(), device))
+
+    async def answer(self, user: str, same: bool) -> None:
+        """Say whether two people see the same symbols; a no before there are any ends it.
+
+        Raises:
+            Unsent: there is no comparison.
+        """
+        room = await self.direct(user)
+        await room._compare(lambda comparing: comparing.answer(same))
+
+    def _keys(self) -> Encryption:
+        if self._encryption is None:
+            raise ConfigError("this client has no store to keep keys in")
+        return self._encryption
+
     # --- events and the end ------------------------------------------------------------
 
     def __aiter__(self) -> Client:
@@ -286,7 +337,7 @@ class Client:
 
     async def aclose(self) -> None:
         """End the connection; iteration ends, and what waits raises `Disconnected`."""
-        self._stop(_closed)
+        self._stop(failures.closed)
         self._inbox.end(None)
         self._scope.cancel()
         if self._encryption is not None:
@@ -297,110 +348,10 @@ class Client:
 
     # --- for `connect` and `Room` ------------------------------------------------------
 
-    async def _supervise(self) -> None:
-        """Serve one connection after the other until the end. `connect` runs it."""
-        try:
-            with self._scope:
-                while True:
-                    began = trio.current_time()
-                    ending = await self._connection.run(self._take, self._inbox.wait_for_room)
-                    self._session.lost()
-                    _log.debug("connection to %s lost: %s", self.address, ending.reason)
-                    if trio.current_time() - began >= _STOOD:
-                        self._backoff.succeeded()
-                    if not await self._return(ending):
-                        return
-        finally:
-            self._stop(_closed)
-            self._stopped.set()
-
-    async def _return(self, ending: Ending) -> bool:
-        """Connect again, however long it takes; return False if that is over for good."""
-        while not ending.final and self._again is not None:
-            delay = self._backoff.delay(ending.retry_after)
-            self._say_offline(Offline(ending.reason, delay))
-            await trio.sleep(delay)
-            try:
-                connection = await self._again()
-            except ChatError as error:
-                ending = Ending.by(error)
-            else:
-                self._begin(connection)
-                return True
-        self._pump()
-        self._stop(lambda: Disconnected(ending.reason, hint=ending.hint))
-        return False
-
-    def _say_offline(self, event: Offline) -> None:
-        """Tell the program, but not over and over where it takes no events."""
-        if len(self._inbox) < self._inbox.limit + 2:
-            self._session.events.append(event)
-        self._pump()
-
-    def _begin(self, connection: Connection) -> None:
-        self._connection = connection
-        self._session.connected(connection.welcome)
-        self._pump()
-
-    def _take(self, frame: Incoming) -> None:
-        self._session.received(frame)
-        self._pump()
-
-    def _pump(self) -> None:
-        """Hand on what the session has for the program and for the server."""
-        session = self._session
-        if session.events:
-            events, session.events = session.events, []
-            self._inbox.put(events)
-        if session.outgoing:
-            frames, session.outgoing = session.outgoing, []
-            for frame in frames:
-                self._connection.write(frame)
-
-    def _write(self, frame: Command) -> None:
-        self._connection.write(frame)
-
-    def _tell(self, events: Sequence[ClientEvent]) -> None:
-        self._inbox.put(events)
-
-    def _relieve(self) -> None:
-        self._inbox.relieve()
-
-    def _stop(self, error: Callable[[], ChatError]) -> None:
-        """End for good, once: everything that waits raises `error`."""
-        if self._end is None:
-            self._end = error
-            self._session.ended(error)
-            self._inbox.end(error)
-
-    def _check_open(self) -> None:
-        if self._end is not None:
-            raise self._end()
-
-    async def _ask(self, frame: Asking, *, repeat: bool) -> Event:
-        self._check_open()
-        check_line(frame)
-        return await self._wait(self._session.ask(frame, repeat=repeat))
-
-    async def _wait(self, ticket: Ticket[T]) -> T:
-        """Wait for a ticket; the last to give up abandons it."""
-        self._pump()
-        settled = trio.Event()
-        ticket.watch(settled.set)
-        ticket.waiters += 1
-        try:
-            with self._inbox:
-                await settled.wait()
-        finally:
-            ticket.waiters -= 1
-            if not ticket.done and not ticket.waiters:
-                ticket.abandoned()
-        return ticket.result()
-
     async def _leave(self, state: RoomState) -> None:
         state.leaving = True
         try:
-            for pending in state.outbox.pending:
+            for pending in self._pending(state):
                 with contextlib.suppress(ChatError):  # its sender learns it
                     await self._wait(pending)
         except trio.Cancelled:
@@ -415,12 +366,13 @@ class Client:
             with contextlib.suppress(Unreachable):  # the next connection has not joined it
                 await self._wait(request)
 
+    def _pending(self, state: RoomState) -> Sequence[Ticket[Any]]:
+        """Return what the program wants said and is not acknowledged."""
+        room = self._encryption.room(state.key) if self._encryption is not None else None
+        return state.outbox.pending if room is None else room.pending
+
     def _face(self, state: RoomState) -> Room:
         if state not in self._faces:
             self._faces = {s: f for s, f in self._faces.items() if not s.closed}
             self._faces[state] = Room(self, state)
         return self._faces[state]
-
-
-def _closed() -> ChatError:
-    return Disconnected("the client is closed")

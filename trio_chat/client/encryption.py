@@ -2,7 +2,8 @@
 
 It is opened beside the connection. Each encrypted room has a task (`sealed`); all of them work in
 one thread, since there is one store. A revocation list that may have changed is fetched before
-anything more is encrypted.
+anything more is encrypted. Once the store cannot be written, the client ends: what was done since
+could not be known after the next start.
 """
 
 from __future__ import annotations
@@ -15,16 +16,25 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from trio_chat import names
-from trio_chat.client.blobs import encode
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.news import News, Unreadable, shown
+from trio_chat.client.packages import make_packages, packages_due
 from trio_chat.client.requests import Asking
 from trio_chat.client.sealed import SealedRoom
 from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client.trusting import stand_by_own_key
 from trio_chat.client.vault import Vault, renew
 from trio_chat.e2ee.account import Account
+from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.place import Place
-from trio_chat.errors import ChatError, Disconnected, ProtocolError, Refused, Unreachable
+from trio_chat.errors import (
+    ChatError,
+    ConfigError,
+    Disconnected,
+    Refused,
+    StoreError,
+    Unreachable,
+)
 from trio_chat.protocol import frames
 
 if TYPE_CHECKING:
@@ -34,10 +44,9 @@ __all__ = ["Encryption"]
 
 T = TypeVar("T")
 
-PACKAGES = 50  # key packages that others can claim
-AT_ONCE = 20  # in one frame
+AT_ONCE = 20  # key packages in one frame
 UPKEEP = 3600.0  # seconds between two looks at what is kept on the server
-LAST_RESORT = 15 * 86400.0  # seconds after which the last resort is another
+SOON = 60.0  # seconds, if that has failed
 
 Opener = Callable[[str], Vault]
 
@@ -48,13 +57,19 @@ class Encryption:
     Attributes:
         opened: Set when the store is open, or cannot be opened.
         problem: Why it cannot.
+        published: Set when others can add this device to rooms.
         scope: Ends it.
+        clock: Returns the time, in seconds since 1970.
     """
 
-    def __init__(self, client: Client, opener: Opener) -> None:
+    def __init__(
+        self, client: Client, opener: Opener, clock: Callable[[], float] = time.time
+    ) -> None:
         self.opened = trio.Event()
+        self.published = trio.Event()
         self.problem: ChatError | None = None
         self.scope = trio.CancelScope()
+        self.clock = clock
         self._client = client
         self._opener = opener
         self._vault: Vault | None = None
@@ -62,7 +77,10 @@ class Encryption:
         self._limiter = trio.CapacityLimiter(1)
         self._nursery: trio.Nursery | None = None
         self._due = trio.Event()
-        self._listed = trio.Event()  # is the revocation list the newest?
+        self._list = 0  # which revocation list is the newest, counted
+        self._list_known = 0  # which one is known, or given up
+        self._list_news = trio.Event()
+        self._said = ""  # what was told last
 
     @property
     def account(self) -> Account:
@@ -78,6 +96,7 @@ class Encryption:
     async def _run(self, wire: str) -> None:
         try:
             self._vault = await self.work(self._opener, wire)
+            await self.work(stand_by_own_key, self._vault.account)
         except ChatError as error:
             problem = self.problem = error
             for room in self._rooms.values():
@@ -88,30 +107,52 @@ class Encryption:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for room in self._rooms.values():
-                    nursery.start_soon(room.run, name=f"encrypted room {room.state.name}")
+                    self._start(room, nursery)
                 self.opened.set()
                 await self._upkeep(self._vault)
         finally:
             self._nursery = None
-            self._vault.close()
+            vault, self._vault = self._vault, None
+            with trio.CancelScope(shield=True):  # bounded: a thread that reads or writes a file
+                await self.work(vault.close)
+
+    def _start(self, room: SealedRoom, nursery: trio.Nursery) -> None:
+        nursery.start_soon(self._live, room, name=f"encrypted room {room.state.name}")
+
+    async def _live(self, room: SealedRoom) -> None:
+        try:
+            await room.run()
+        except StoreError as error:
+            self._client._end_with(error)
 
     # The session's frames: synchronous
 
     def connected(self) -> None:
         """There is a connection: what lies on the server may be old."""
-        self._listed = trio.Event()
-        self._due.set()
+        if self._vault is not None and self._client.device != self.account.wire:
+            self._client._end_with(
+                ConfigError(
+                    "the key of your certificate has changed while this ran",
+                    hint="start it again; encrypted rooms take you for another device then",
+                )
+            )
+        self.list_changed()
 
     def lost(self) -> None:
         """The connection is gone."""
-        self._listed.set()  # nothing is sent now; and then it is fetched anew
+        self._know_list(self._list)  # nothing is sent now; and then it is fetched anew
         for room in self._rooms.values():
             room.lost()
 
     def list_changed(self) -> None:
         """There is another revocation list."""
-        self._listed = trio.Event()
+        self._list += 1
         self._due.set()
+
+    def _know_list(self, which: int) -> None:
+        self._list_known = max(self._list_known, which)
+        self._list_news.set()
+        self._list_news = trio.Event()
 
     def joined(self, state: RoomState, frame: frames.Joined, after: int | None) -> None:
         """An encrypted room is joined."""
@@ -124,14 +165,30 @@ class Encryption:
             if self.problem is not None:
                 room.settled.set()
             elif self._nursery is not None:
-                self._nursery.start_soon(room.run, name=f"encrypted room {state.name}")
+                self._start(room, self._nursery)
         room.joined(frame, after)
 
     def entry(self, frame: frames.Message | frames.Topic | UnknownEntry) -> None:
         """An entry of an encrypted room's log has come."""
         room = self._rooms.get(names.key(frame.room))
-        if room is not None:
+        if room is None:
+            return
+        if self.problem is None:
             room.entry(frame)
+        elif isinstance(frame, frames.Message) and frame.kind == "message":
+            why = str(self.problem)
+            self.tell(
+                [
+                    Unreadable(
+                        room=frame.room,
+                        seq=frame.seq,
+                        time=frame.time,
+                        sender=frame.sender,
+                        device=frame.device,
+                        reason=why,
+                    )
+                ]
+            )
 
     def refused(self, room: str, n: int, error: Refused) -> None:
         """The server has not taken something for an encrypted room."""
@@ -151,12 +208,14 @@ class Encryption:
             room.fail(error)
             if self._vault is not None and room.conversation and room.conversation.cursor:
                 self._vault.cursors[key] = room.conversation.cursor
+            self.relieve()
 
     def ended(self, error: Callable[[], ChatError]) -> None:
         """No connection will come any more."""
         for room in self._rooms.values():
             room.fail(error)
         self.opened.set()
+        self.scope.cancel()
 
     @property
     def waiting(self) -> int:
@@ -171,7 +230,8 @@ class Encryption:
     def knows(self, key: names.Key) -> bool:
         """Was this room an encrypted one, so that it can be no other?"""
         private = names.is_direct(key) and not key.startswith(names.PLAIN_DIRECT)
-        return private or (self._vault is not None and key in self._vault.cursors)
+        kept = self._vault is not None and key in self._vault.cursors
+        return private or kept or key in self._rooms
 
     # For rooms
 
@@ -197,82 +257,117 @@ class Encryption:
 
     def relieve(self) -> None:
         """Less waits here than before."""
-        self._client._relieve()
+        self._client._inbox.relieve()
+
+    @property
+    def crowded(self) -> bool:
+        """Has the program been told as much as it can be without taking any of it?"""
+        return self._client._inbox.crowded
+
+    async def room_for_more(self) -> None:
+        """Return when the program has taken what it was told."""
+        await self._client._inbox.wait_for_taker()
 
     async def list_known(self) -> None:
         """Return when the newest revocation list is known, or there is no connection."""
-        await self._listed.wait()
+        while self._list_known < self._list:
+            await self._list_news.wait()
 
     async def fetch_list(self) -> None:
         """Fetch the newest revocation list, now."""
-        vault, known = self._vault, self._listed
+        vault, which = self._vault, self._list
         assert vault is not None
         reply = await self.ask(frames.GetCrl())
         assert isinstance(reply, frames.Crl)
-        await self.work(vault.use_lists, reply.crl)
-        known.set()
+        older = await self.work(vault.use_lists, reply.crl)
+        if older:
+            self._say("the server gave an older revocation list than this device has seen")
+        self._know_list(which)
+
+    async def inquire(self, function: Callable[[Account, list[Conversation]], T]) -> T:
+        """Ask the store and all rooms something, in their thread; raises why it cannot be."""
+        await self.opened.wait()
+        if self.problem is not None or self._vault is None:
+            raise self.problem or Disconnected("the client is closed")
+        rooms = [room.conversation for room in self._rooms.values() if room.conversation]
+        return await self.work(function, self._vault.account, rooms)
 
     async def history(
         self, state: RoomState, *, before: int | None, after: int | None, limit: int
     ) -> list[frames.Message | frames.Topic | Unreadable]:
         """Return what was said in a room, as far as it was read here, oldest first."""
-        assert self._vault is not None
-        find = partial(self._vault.store.history, before=before, after=after, limit=limit)
+        vault = await self._open_vault()
+        find = partial(vault.store.history, before=before, after=after, limit=limit)
         return shown(state.name, await self.work(find, state.key))
 
     async def search(
         self, state: RoomState, words: str, limit: int
     ) -> list[frames.Message | frames.Topic | Unreadable]:
         """Return the last entries of a room with these words, oldest first."""
-        assert self._vault is not None
-        find = partial(self._vault.store.search, room=state.key, limit=limit)
+        vault = await self._open_vault()
+        find = partial(vault.store.search, room=state.key, limit=limit)
         return shown(state.name, await self.work(find, words))
+
+    async def _open_vault(self) -> Vault:
+        await self.opened.wait()
+        if self.problem is not None:
+            raise self.problem
+        if self._vault is None:
+            raise Disconnected("the client is closed")
+        return self._vault
 
     # Upkeep
 
     async def _upkeep(self, vault: Vault) -> None:
         while True:
             self._due = trio.Event()
+            pause, which = UPKEEP, self._list
             try:
-                if not self._listed.is_set():
+                if self._list_known < self._list:
                     await self.fetch_list()
-                await self.work(renew, vault, time.time())
+                await self.work(renew, vault, self.clock())
+                await self.work(stand_by_own_key, vault.account)
                 await self._publish(vault)
-            except (Refused, Unreachable, ProtocolError) as error:
-                self._listed.set()
-                self.tell([News("", str(error))])
+                self._said = self._warn(vault)
+            except StoreError as error:
+                self._client._end_with(error)
+                return
             except Disconnected:
                 return
-            with trio.move_on_after(UPKEEP):
+            except Unreachable:
+                pass  # the next connection begins it again
+            except ChatError as error:
+                self._say(str(error))
+                pause = (error.retry_after if isinstance(error, Refused) else None) or SOON
+                self._know_list(which)  # as good as it gets; nobody is to wait for ever
+            with trio.move_on_after(min(pause, vault.lists_end(self.clock()))):
                 await self._due.wait()
+
+    def _warn(self, vault: Vault) -> str:
+        """Say what is wrong with the revocation lists, if anything is."""
+        why = vault.stale_list(self.clock())
+        if why:
+            self._say(why)
+        return why
+
+    def _say(self, why: str) -> None:
+        if why != self._said:  # once
+            self._said = why
+            self.tell([News("", why)])
 
     async def _publish(self, vault: Vault) -> None:
         """Have enough key packages on the server, so that others can add this device."""
-        now = time.time()
-        last = await self.work(_last_resort, vault, now)
-        reply = await self.ask_once(frames.PublishPackages([], last[0] if last else None))
-        while True:
-            assert isinstance(reply, frames.KeyPackages)
-            lacking = min(PACKAGES - reply.count, AT_ONCE)
-            if lacking <= 0:
-                return
-            made = await self.work(_make, vault, lacking, now, False)
-            reply = await self.ask_once(frames.PublishPackages(made))
-
-
-_LAST = "last resort made"  # a name of what is kept
-
-
-def _last_resort(vault: Vault, now: float) -> list[str]:
-    """Return a new last resort, if it is time for one."""
-    kept = vault.store.kept(_LAST)
-    return _make(vault, 1, now, True) if kept is None or float(kept) + LAST_RESORT < now else []
-
-
-def _make(vault: Vault, count: int, now: float, last_resort: bool) -> list[str]:
-    with vault.store.event() as changes:
-        changes.expire_bundles(now - 86400)
-        made = vault.account.publish(changes, count, now, last_resort=last_resort)
-        if last_resort:
-            changes.keep(_LAST, str(now).encode())
-    return [encode(each) for each in made]
+        now, make = self.clock(), partial(self.work, make_packages, vault)
+        due = await self.work(packages_due, vault, now)
+        reply = await self.ask_once(frames.PublishPackages([]))
+        assert isinstance(reply, frames.KeyPackages)
+        if due.last or not reply.count:
+            (last,) = await make(1, now, True)
+            await self.ask_once(frames.PublishPackages([], last))
+        lacking = due.count if due.anew else due.count - reply.count
+        while lacking > 0:  # the server's word is not taken again: it could ask for ever more
+            made = await make(min(lacking, AT_ONCE), now, False)
+            await self.ask_once(frames.PublishPackages(made))
+            lacking -= len(made)
+        await self.work(due.done)
+        self.published.set()

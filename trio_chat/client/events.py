@@ -8,6 +8,10 @@ from __future__ import annotations
 import attrs
 
 from trio_chat.client.news import (
+    ComparisonAsked,
+    ComparisonDone,
+    ComparisonFailed,
+    ComparisonShown,
     Excluded,
     KeyChanged,
     MembersChanged,
@@ -101,4 +105,8 @@ ClientEvent = (
     | Excluded
     | KeyChanged
     | News
+    | ComparisonAsked
+    | ComparisonShown
+    | ComparisonDone
+    | ComparisonFailed
 )

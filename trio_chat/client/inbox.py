@@ -35,6 +35,7 @@ class Inbox:
         self._answers = 0
         self._takers = trio.lowlevel.ParkingLot()
         self._paused = trio.lowlevel.ParkingLot()
+        self._tellers = trio.lowlevel.ParkingLot()
         self._ended = False
         self._error: Callable[[], ChatError] | None = None
 
@@ -71,6 +72,16 @@ class Inbox:
         while self.full:
             await self._paused.park()
 
+    async def wait_for_taker(self) -> None:
+        """Return when the program has taken so much that more may be told from elsewhere."""
+        while self.crowded and not self._answers:
+            await self._tellers.park()
+
+    @property
+    def crowded(self) -> bool:
+        """Are there as many events as may wait?"""
+        return len(self._events) >= self.limit
+
     @property
     def full(self) -> bool:
         """Would `wait_for_room` wait?"""
@@ -78,13 +89,16 @@ class Inbox:
 
     def relieve(self) -> None:
         """Less waits than before: the receiver may go on."""
-        if len(self._events) + self.held() < self.limit:
-            self._paused.unpark_all()
+        if len(self._events) < self.limit:
+            self._tellers.unpark_all()
+            if len(self._events) + self.held() < self.limit:
+                self._paused.unpark_all()
 
     def __enter__(self) -> None:
         """While in here, a task waits for an answer: the receiver may not pause."""
         self._answers += 1
         self._paused.unpark_all()
+        self._tellers.unpark_all()
 
     def __exit__(self, *exc: object) -> None:
         self._answers -= 1
@@ -98,3 +112,4 @@ class Inbox:
             self._error = None
         self._takers.unpark_all()
         self._paused.unpark_all()
+        self._tellers.unpark_all()

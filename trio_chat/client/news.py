@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from trio_chat.e2ee import delivery
+from trio_chat.e2ee import comparing, delivery
 from trio_chat.e2ee.changes import Entry
 from trio_chat.e2ee.history import from_entry
 from trio_chat.e2ee.payload import Text, Topic, Unknown, Verify
@@ -17,12 +17,18 @@ from trio_chat.e2ee.people import Change
 from trio_chat.protocol import frames
 
 __all__ = [
+    "Comparison",
+    "ComparisonAsked",
+    "ComparisonDone",
+    "ComparisonFailed",
+    "ComparisonShown",
     "Excluded",
     "KeyChanged",
     "MembersChanged",
     "News",
     "Readable",
     "Unreadable",
+    "as_comparison",
     "as_event",
     "shown",
 ]
@@ -92,6 +98,51 @@ class KeyChanged:
 
 
 @attrs.frozen
+class ComparisonAsked:
+    """Somebody wants to compare keys, on one of their devices; `Client.verify` agrees."""
+
+    room: str
+    user: str
+    device: str
+
+
+@attrs.frozen
+class ComparisonShown:
+    """Both sides show symbols now; `Client.answer` says whether they are the same.
+
+    Attributes:
+        symbols: Seven, each with its name.
+    """
+
+    room: str
+    user: str
+    device: str
+    symbols: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class ComparisonDone:
+    """That key of somebody is verified."""
+
+    room: str
+    user: str
+    device: str
+    fingerprint: str
+
+
+@attrs.frozen
+class ComparisonFailed:
+    """Nothing came of it, and nothing is verified; `reason` is a sentence."""
+
+    room: str
+    user: str
+    reason: str
+
+
+Comparison = ComparisonAsked | ComparisonShown | ComparisonDone | ComparisonFailed
+
+
+@attrs.frozen
 class News:
     """Something about a room's encryption, in a sentence."""
 
@@ -146,6 +197,19 @@ def as_event(
                 blocks=event.blocks,
             )
     return None
+
+
+def as_comparison(room: str, user: str, happening: comparing.Happening) -> Comparison:
+    """Return what the program learns of a comparison of keys."""
+    match happening:
+        case comparing.Asked(device=device):
+            return ComparisonAsked(room, user, device)
+        case comparing.Symbols(device=device, symbols=symbols):
+            return ComparisonShown(room, user, device, symbols)
+        case comparing.Compared(device=device, fingerprint=fingerprint):
+            return ComparisonDone(room, user, device, fingerprint)
+        case comparing.Failed(reason=reason):
+            return ComparisonFailed(room, user, reason)
 
 
 def shown(room: str, entries: Iterable[Entry]) -> list[frames.Message | frames.Topic | Unreadable]:

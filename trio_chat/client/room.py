@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from trio_chat import names
 from trio_chat.client.connection import check_line
 from trio_chat.client.news import Unreadable
 from trio_chat.client.sealed import SealedRoom
 from trio_chat.client.state import RoomState
+from trio_chat.client.trusting import RoomReader, check_words, readers
+from trio_chat.e2ee.comparing import Comparing
+from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.payload import Payload, Text, encode_payload
 from trio_chat.e2ee.payload import Topic as TopicPayload
-from trio_chat.errors import NotMember, ProtocolError, TextTooLong, Unreachable
+from trio_chat.e2ee.wishes import Invite as Bring
+from trio_chat.e2ee.wishes import Kick
+from trio_chat.errors import ConfigError, NotMember, ProtocolError, TextTooLong, Unreachable, Unsent
 from trio_chat.protocol.codec import decode_event_object
 from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
     History,
+    Invite,
     Member,
     Message,
     Page,
@@ -25,6 +32,7 @@ from trio_chat.protocol.frames import (
     SetTopic,
     Topic,
     Typing,
+    Uninvite,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ __all__ = ["Room"]
 
 _PAGE = 200  # entries asked for at once
 _ANY_N = 2**53 - 1
+T = TypeVar("T")
 
 
 class Room:
@@ -54,10 +63,17 @@ class Room:
         """As the server spells it."""
         return self._state.name
 
-    @property
-    def _sealed(self) -> SealedRoom | None:
+    def _open_sealed(self) -> SealedRoom:
+        """Return our part of an encrypted room: without it nothing may be said or read here."""
         encryption = self.client._encryption
-        return None if encryption is None else encryption.room(self._state.key)
+        found = None if encryption is None else encryption.room(self._state.key)
+        if encryption is not None and encryption.problem is not None:
+            raise encryption.problem
+        if found is None:
+            raise ConfigError(
+                f"{self.name} is encrypted, and this client has no store to keep keys in"
+            )
+        return found
 
     @property
     def topic(self) -> str:
@@ -68,6 +84,21 @@ class Room:
     def mode(self) -> str:
         """`plain`: the server can read it."""
         return self._state.mode
+
+    @property
+    def encrypted(self) -> bool:
+        """Is what is said here for those in it alone?"""
+        return self._state.encrypted
+
+    @property
+    def access(self) -> str:
+        """`open`, or `closed`: only for those whom an owner has invited."""
+        return self._state.access
+
+    @property
+    def role(self) -> str:
+        """What we are in it: `member`, or `owner` of a closed room, who may invite."""
+        return self._state.role
 
     @property
     def seq(self) -> int:
@@ -111,19 +142,19 @@ class Room:
         limit = self.client._connection.welcome.text_size
         if len(text.encode()) > limit:
             raise TextTooLong(f"the text is longer than {limit} bytes; split it")
-        if self._sealed is not None:
+        if self._state.encrypted:
             said = await self._say(Text(text, form))
             assert isinstance(said, Message)
             return said
         return await self.client._wait(self.client._session.send(self._state, text, form))
 
     async def _say(self, payload: Payload) -> Message | Topic:
-        assert self._sealed is not None
+        sealed = self._open_sealed()
         try:
             encode_payload(payload)
         except ValueError as error:
             raise TextTooLong(f"{error}; split it") from None
-        return await self.client._wait(self._sealed.say(payload))
+        return await self.client._wait(sealed.say(payload))
 
     async def history(
         self, *, before: int | None = None, after: int | None = None, limit: int = 100
@@ -142,8 +173,8 @@ class Room:
         self._check()
         if before is not None and after is not None:
             raise ValueError("either before or after")
-        if self._sealed is not None and self.client._encryption is not None:
-            return await self.client._encryption.history(
+        if self._state.encrypted:
+            return await self._open_sealed().encryption.history(
                 self._state, before=before, after=after, limit=limit
             )
         found: list[Message | Topic | Unreadable] = []
@@ -176,10 +207,79 @@ class Room:
             Refused: the server says no.
         """
         self._check()
-        if self._sealed is not None:
+        if self._state.encrypted:
             await self._say(TopicPayload(text))
             return
         await self.client._ask(SetTopic(self.name, text), repeat=False)
+
+    async def search(self, words: str, *, limit: int = 50) -> list[Message | Topic | Unreadable]:
+        """Return the last entries with all of these words, oldest first, from our own disk.
+
+        Case and accents do not matter; the last word may be the beginning of one.
+
+        Raises:
+            Unsent: the room is plain, and nothing of it is kept here.
+        """
+        self._check()
+        if not self._state.encrypted:
+            raise Unsent(f"{self.name} is plain: nothing of it is kept here to search")
+        return await self._open_sealed().encryption.search(self._state, words, limit)
+
+    # Who is in an encrypted room; of a plain one, `Unsent` is raised
+
+    async def readers(self) -> list[RoomReader]:
+        """Return the devices that can read what is said here, by user; none if we cannot."""
+        return await self._inquire(lambda conversation: readers(conversation, time.time()))
+
+    async def check_words(self) -> tuple[str, ...]:
+        """Return eight words, which are the same for all who see the same people in the room."""
+        return await self._inquire(check_words)
+
+    async def invite(self, user: str) -> None:
+        """Let somebody in, with all of their devices: on the server's list, and to the keys.
+
+        Doing so again lets devices in that they have by now.
+
+        Raises:
+            NoUser: nobody of that name was ever here.
+            Forbidden: the room is open, or not ours.
+            Unsent: they have no device that can be let in, or the room's rules forbid it.
+            Unreachable: no connection now, or it was lost before the answer.
+        """
+        sealed = self._encrypted()
+        if names.peer_of(self._state.key, user) is None:  # the two of a room are on its list
+            await self.client._ask(Invite(self.name, user), repeat=True)
+        await self.client._wait(sealed.want(lambda conversation: conversation.want(Bring(user))))
+
+    async def kick(self, user: str) -> None:
+        """Put somebody out: off the server's list, and away from what is said from now on.
+
+        Raises as `invite`.
+        """
+        sealed = self._encrypted()
+        await self.client._ask(Uninvite(self.name, user), repeat=True)
+        if any(names.key(each.user) == names.key(user) for each in await self.readers()):
+            await self.client._wait(sealed.want(lambda conversation: conversation.want(Kick(user))))
+
+    async def _compare(self, function: Callable[[Comparing], None]) -> None:
+        sealed = self._encrypted()
+
+        def compare(_: Conversation) -> None:
+            onlooker = sealed.onlooker
+            assert onlooker is not None
+            assert onlooker.comparing is not None
+            function(onlooker.comparing)
+
+        await sealed.inquire(compare)
+
+    async def _inquire(self, function: Callable[[Conversation], T]) -> T:
+        return await self._encrypted().inquire(function)
+
+    def _encrypted(self) -> SealedRoom:
+        self._check()
+        if not self._state.encrypted:
+            raise Unsent(f"{self.name} is plain: the server can read it, and has no keys")
+        return self._open_sealed()
 
     async def typing(self) -> None:
         """Let the others know that one is typing; raises as `set_topic`."""

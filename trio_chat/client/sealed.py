@@ -7,18 +7,22 @@ what it has to say is handed on as the client's events.
 
 from __future__ import annotations
 
-import time
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from trio_chat.client.blobs import decode, download, encode, upload
-from trio_chat.client.news import News, as_event
-from trio_chat.client.requests import Asking, Ticket
-from trio_chat.client.state import RoomState, UnknownEntry
+from trio_chat.client import asking
+from trio_chat.client.blobs import upload
+from trio_chat.client.events import ClientEvent
+from trio_chat.client.news import News
+from trio_chat.client.onlooker import Onlooker
+from trio_chat.client.state import RoomState
+from trio_chat.client.wanted import Wanted
+from trio_chat.e2ee.comparing import Happening
 from trio_chat.e2ee.conversation import Conversation
 from trio_chat.e2ee.delivery import (
     Claim,
@@ -26,7 +30,6 @@ from trio_chat.e2ee.delivery import (
     FetchInfo,
     FetchList,
     FetchWelcome,
-    Info,
     LogEntry,
     NotSent,
     Offer,
@@ -36,25 +39,12 @@ from trio_chat.e2ee.delivery import (
     Step,
     Unreadable,
     Wait,
-    Welcomed,
 )
 from trio_chat.e2ee.following import Door
 from trio_chat.e2ee.payload import Payload
 from trio_chat.e2ee.place import Place
-from trio_chat.errors import (
-    ChatError,
-    Disconnected,
-    NoGroup,
-    NotMember,
-    NoUser,
-    NoWelcome,
-    ProtocolError,
-    Refused,
-    Unreachable,
-    Unsent,
-)
+from trio_chat.errors import ChatError, Disconnected, ProtocolError, Refused, Unreachable, Unsent
 from trio_chat.protocol import frames
-from trio_chat.protocol.codec import decode_event_object
 
 if TYPE_CHECKING:
     from trio_chat.client.encryption import Encryption
@@ -62,341 +52,349 @@ if TYPE_CHECKING:
 __all__ = ["SealedRoom"]
 
 BATCH = 500  # entries dealt with in one go
-PAGE = 200  # entries asked for at once
 RETRY = 5.0  # seconds after which is asked again what the server would not answer
 
-Frame = frames.Message | frames.Topic | UnknownEntry
-Order = Callable[[Conversation], None]
+Order = Callable[[Conversation], object]
+T = TypeVar("T")
 
 
 class SealedRoom:
     """One encrypted room of a client.
 
     Attributes:
+        encryption: The client's.
         state: The room as the session has it.
         queue: Entries of its log that are not dealt with.
-        conversation: None until the store is open.
-        settled: Set once it is known whether this device can read and write here.
+        conversation, onlooker: None until the store is open.
+        settled: Set once it is known whether this device can read and write here, or that the
+            server does not say, or that the program has to take events first.
     """
 
     def __init__(self, encryption: Encryption, state: RoomState, place: Place) -> None:
+        self.encryption = encryption
         self.state = state
         self.queue: deque[LogEntry] = deque()
         self.conversation: Conversation | None = None
+        self.onlooker: Onlooker | None = None
         self.settled = trio.Event()
         self.scope = trio.CancelScope()
-        self._encryption = encryption
         self._place = place
-        self._orders: list[Order] = []
-        self._tickets: dict[int, Ticket[frames.Message | frames.Topic]] = {}
-        self._done: dict[int, Ticket[None]] = {}
+        self._orders: list[Order | Wanted] = []
+        self._wanted: dict[Wanted, None] = {}  # all that is not settled
+        self._told: dict[int, Wanted] = {}  # those that the conversation knows, by token
         self._wake = trio.Event()
         self._life = 0  # which connection it is
+        self._log = ""  # of which history `queue` is
         self._shown = 0  # nothing up to there is told to the program
+        self._again = 0.0  # when the server may be asked again (Trio's clock)
+        self._trouble = ""  # what was told last
+        self._returning = True  # until it is known whether we are still in the group
 
     # What the session has for it: synchronous, in order
 
     def joined(self, frame: frames.Joined, after: int | None) -> None:
         """The room is joined; `after` is what the program wanted to read on from, if it said."""
         if self._life == 0:
-            self._shown = frame.seq if after is None else after
+            shown = frame.seq if after is None else min(after, frame.seq)
+            self._shown = self.state.delivered = shown
+        elif frame.log != self._log or frame.seq < self._shown:
+            self._shown = self.state.cursor
+        if frame.log != self._log or (self.queue and self.queue[-1].seq > frame.seq):
+            self.queue.clear()  # it is of a history that is no more
+        self._log = frame.log
         self._life += 1
+        self._again = 0.0
         log, n, seq, epoch = frame.log, frame.n, frame.seq, frame.epoch or 0
-        self._order(lambda c: c.resumed(log=log, n=n, seq=seq, epoch=epoch, now=time.time()))
+        now = self.encryption.clock
+        self._order(lambda c: c.resumed(log=log, n=n, seq=seq, epoch=epoch, now=now()))
 
     def lost(self) -> None:
         """The connection is gone."""
         self._life += 1
         self._order(Conversation.offline)
 
-    def entry(self, frame: Frame) -> None:
+    def entry(self, frame: asking.Frame) -> None:
         """An entry of the log has come."""
-        self.queue.append(_entry(frame))
+        self.queue.append(asking.log_entry(frame))
         self._wake.set()
 
     def refused(self, n: int, error: Refused) -> None:
         """The server has not taken a parcel."""
-        epoch, wait = error.epoch or 0, error.retry_after or 0.0
+        epoch, wait, now = error.epoch or 0, error.retry_after or 0.0, self.encryption.clock
         code, why = error.code, str(error)
-        self._order(lambda c: c.refused(n, code, why, time.time(), epoch=epoch, wait=wait))
+        self._order(lambda c: c.refused(n, code, why, now(), epoch=epoch, wait=wait))
 
     # What the program wants
 
-    def say(self, payload: Payload) -> Ticket[frames.Message | frames.Topic]:
+    def say(self, payload: Payload) -> Wanted:
         """Say something; the ticket is settled by its echo."""
-        ticket: Ticket[frames.Message | frames.Topic] = Ticket()
+        return self.want(lambda conversation: conversation.say(payload))
 
-        def order(conversation: Conversation) -> None:
-            self._tickets[conversation.say(payload)] = ticket
-
-        self._order(order)
-        return ticket
-
-    def want(self, order: Callable[[Conversation], int]) -> Ticket[None]:
+    def want(self, order: Callable[[Conversation], int]) -> Wanted:
         """Want something of the group; `order` returns the id by which its fate is told."""
-        ticket: Ticket[None] = Ticket()
+        wanted = Wanted(order=order, take_back=self.take_back)
+        self._wanted[wanted] = None
+        self._order(wanted)
+        return wanted
 
-        def wrapped(conversation: Conversation) -> None:
-            self._done[order(conversation)] = ticket
+    def take_back(self, wanted: Wanted) -> None:
+        """Nobody waits for this any more."""
+        self._wanted.pop(wanted, None)
+        if wanted in self._orders:
+            self._orders.remove(wanted)
+        elif (token := wanted.token) is not None:
+            self._told.pop(token, None)
+            self._order(lambda conversation: conversation.take_back(token))
 
-        self._order(wrapped)
-        return ticket
+    @property
+    def pending(self) -> tuple[Wanted, ...]:
+        """What the program wants and has not happened."""
+        return tuple(self._wanted)
 
     def fail(self, error: Callable[[], ChatError]) -> None:
         """Nothing comes of what is under way."""
-        tickets: list[Ticket[Any]] = [*self._tickets.values(), *self._done.values()]
-        for ticket in tickets:
-            ticket.fail(error())
-        self._tickets, self._done = {}, {}
+        for each in self._wanted:
+            each.fail(error())
+        self._wanted = {}
         self.settled.set()
 
-    def _order(self, order: Order) -> None:
+    def _order(self, order: Order | Wanted) -> None:
         self._orders.append(order)
         self._wake.set()
 
     # The task
 
     async def run(self) -> None:
-        """Live through the room until it is left."""
-        encryption = self._encryption
+        """Live through the room until it is left; raises `StoreError`."""
+        encryption = self.encryption
         with self.scope:
-            account = encryption.account
-            self.conversation = await encryption.work(Conversation, account, self._place)
-            await self._recall(self.conversation)
+            conversation = await encryption.work(self._open)
+            await self._recall(conversation)
             while True:
                 self._wake = trio.Event()
-                life, step = await self._turn()
                 try:
-                    await self._follow(step, life)
-                except (Refused, ProtocolError, Unreachable) as error:
-                    if isinstance(error, NotMember):
-                        return  # the room was left meanwhile
-                    encryption.tell([News(self.state.name, str(error))])
-                    await trio.sleep(getattr(error, "retry_after", None) or RETRY)
+                    await self._fill(conversation)
+                    life, step = await self._turn(conversation)
+                    await self._follow(conversation, step, life)
                 except Disconnected:
                     return
+                except (Refused, ProtocolError, Unreachable) as error:
+                    self._put_off(error)
+
+    def _open(self) -> Conversation:
+        conversation = Conversation(self.encryption.account, self._place)
+        self.onlooker = Onlooker(self.state, self._place, conversation)
+        self.conversation = conversation
+        return conversation
+
+    async def inquire(self, function: Callable[[Conversation], T]) -> T:
+        """Ask the conversation something, in its thread; it may have something to send after it."""
+        if self.conversation is None:
+            raise Unsent("this room's keys are not at hand yet", hint="try again in a moment")
+        found = await self.encryption.work(function, self.conversation)
+        self._wake.set()
+        return found
+
+    def _put_off(self, error: ChatError) -> None:
+        """Go on without what the server would not answer, and ask again later."""
+        retry_after = error.retry_after if isinstance(error, Refused) else None
+        self._again = trio.current_time() + (retry_after or RETRY)
+        if self._trouble != str(error):  # once
+            self._trouble = str(error)
+            self.encryption.tell([News(self.state.name, self._trouble)])
+        self.settled.set()
 
     async def _recall(self, conversation: Conversation) -> None:
         """Tell the program what it wants to read on from, as far as that is here already."""
         cursor = conversation.cursor
         if cursor is not None and cursor.log == self.state.log:
-            find = self._encryption.history
+            find = self.encryption.history
             while self._shown < cursor.seq:
-                found = await find(self.state, before=None, after=self._shown, limit=PAGE)
-                self._encryption.tell([each for each in found if each.seq <= cursor.seq])
+                await self.encryption.room_for_more()
+                found = await find(self.state, before=None, after=self._shown, limit=asking.PAGE)
+                self.encryption.tell([each for each in found if each.seq <= cursor.seq])
+                if self.encryption.crowded:
+                    self.settled.set()
                 self._shown = found[-1].seq if found else cursor.seq
 
-    async def _turn(self) -> tuple[int, Step]:
+    async def _turn(self, conversation: Conversation) -> tuple[int, Step]:
         """Let the conversation take what has come, and say what to do next."""
-        conversation = self.conversation
-        assert conversation is not None
-        await self._fill(conversation)
-        await self._encryption.list_known()
+        await self.encryption.list_known()
         orders, self._orders = self._orders, []
-        life = self._life
+        life, log = self._life, self._log
+        entries = asking.next_entries(self.queue, BATCH, careful=self._returning)
+        clock, onlooker = self.encryption.clock, self.onlooker
+        assert onlooker is not None
 
-        def work() -> tuple[int, Step, list[Event]]:
-            now = time.time()
+        def work() -> tuple[list[tuple[Wanted, int]], Step, list[Event], list[Happening]]:
+            now = clock()
+            told: list[tuple[Wanted, int]] = []
             for order in orders:
-                order(conversation)
-            taken = 0
-            if conversation.cursor is not None and entries:
-                taken = conversation.feed(entries, now)
+                if isinstance(order, Wanted):
+                    told.append((order, order.order(conversation)))
+                else:
+                    order(conversation)
+            following = asking.following(entries, conversation.cursor)
+            if following:
+                conversation.feed(following, now)
+            if self._returning and conversation.door is Door.OUT:
+                conversation.come_back()  # somebody may have let us in again after that
+            happened = onlooker.look_on(conversation.events, now)
+            seen = len(conversation.events)
             step = conversation.next(now)
             events, conversation.events = conversation.events, []
-            return taken, step, events
+            happened += onlooker.look_on(events[seen:], now)
+            return told, step, events, happened
 
-        entries = self._next_entries(conversation)
-        taken, step, events = await self._encryption.work(work)
-        for _ in range(taken):
-            self.queue.popleft()
+        told, step, events, happened = await self.encryption.work(work)
+        for wanted, token in told:
+            wanted.token = token
+            if wanted in self._wanted:
+                self._told[token] = wanted
+            elif not wanted.done:  # abandoned meanwhile
+                self.take_back(wanted)
+        taken = self._log == log and self._drop_dealt_with(conversation)
         if conversation.settled and isinstance(step, Wait) and not (self.queue or self._orders):
+            self._returning = False
             self.settled.set()
-        self._tell(conversation, events)
+        self._tell(onlooker, events, happened)
         if taken:
             self._wake.set()
-            self._encryption.relieve()
+            self.encryption.relieve()
         return life, step
 
-    def _next_entries(self, conversation: Conversation) -> list[LogEntry]:
-        """Return what follows the cursor, as far as it is here without a gap."""
+    def _drop_dealt_with(self, conversation: Conversation) -> bool:
+        before, cursor = len(self.queue), conversation.cursor
+        while cursor is not None and self.queue and self.queue[0].seq <= cursor.seq:
+            self.queue.popleft()
+        return len(self.queue) < before
+
+    def _missing(self, conversation: Conversation) -> tuple[int, int] | None:
+        """Return after and before which entries of the log must be asked for, if any must."""
         cursor = conversation.cursor
-        if cursor is None or not self.queue or self.queue[0].seq > cursor.seq + 1:
-            return []
-        return [self.queue[at] for at in range(min(BATCH, len(self.queue)))]
+        if cursor is None or cursor.log != self._log or conversation.door is Door.WELCOME:
+            return None
+        end = self.queue[0].seq if self.queue else self.state.cursor + 1
+        return None if end <= cursor.seq + 1 else (cursor.seq, end)
 
     async def _fill(self, conversation: Conversation) -> None:
         """Fetch what was said before what is here, and is not dealt with."""
-        while conversation.cursor is not None and conversation.door is not Door.WELCOME:
-            after = conversation.cursor.seq
-            end = self.queue[0].seq if self.queue else self.state.cursor + 1
-            if end <= after + 1 or self._orders:
-                return
-            reply = await self._ask(frames.History(self.state.name, after=after, limit=PAGE))
-            assert isinstance(reply, frames.Page)
-            found = [e for e in map(_paged, reply.entries) if after < e.seq < end]
-            if reply.first > after + 1:
-                skip = partial(conversation.skipped, reply.first - 1, time.time())
-                await self._encryption.work(skip)
-            self.queue.extendleft(reversed(found))
+        missing = self._missing(conversation)
+        if missing is None or self._orders or not self._may_ask:
             return
+        await self.encryption.room_for_more()
+        log, name = self._log, self.state.name
+        found, before = await asking.page(self.encryption.ask, name, *missing)
+        if self._log != log or self._orders:
+            return  # then it may be of another history; it is asked for again
+        if before > missing[0]:
+            skip = partial(conversation.skipped, before, self.encryption.clock())
+            await self.encryption.work(skip)
+        if self._log == log:
+            self.queue.extendleft(reversed(found))
 
-    async def _follow(self, step: Step, life: int) -> None:
+    @property
+    def _may_ask(self) -> bool:
+        return trio.current_time() >= self._again
+
+    async def _follow(self, conversation: Conversation, step: Step, life: int) -> None:
         """Do what the conversation wants done."""
-        conversation = self.conversation
-        assert conversation is not None
-        work = self._encryption.work
+        ask, room, work = self.encryption.ask, self.state.name, self.encryption.work
+        clock = self.encryption.clock
         match step:
             case Send(parcels):
-                await self._send(parcels, life)
-            case FetchWelcome():
-                found = await self._fetch_welcome()
-                await work(lambda: conversation.welcomed(found, time.time()))
-            case FetchInfo():
-                info = await self._fetch_info()
-                await work(lambda: conversation.informed(info, time.time()))
-            case FetchList():
-                await self._encryption.fetch_list()
-                conversation.listed()
-            case Claim(users):
-                offers = {user: await self._claim(user) for user in users}
-                await work(lambda: conversation.claimed(offers, time.time()))
+                await self._send(conversation, parcels, life)
             case Wait(until):
-                left = float("inf") if until is None else max(0.0, until - time.time())
-                with trio.move_on_after(left):
-                    await self._wake.wait()
-            case _:
-                assert_never(step)
+                await self._sleep(conversation, math.inf if until is None else until - clock())
+            case _ if not self._may_ask:
+                await self._sleep(conversation, self._again - trio.current_time())
+            case FetchWelcome():
+                found = await asking.fetch_welcome(ask, room)
+                await work(lambda: conversation.welcomed(found, clock()))
+            case FetchInfo():
+                info = await asking.fetch_info(ask, room)
+                await work(lambda: conversation.informed(info, clock()))
+            case FetchList():
+                await self.encryption.fetch_list()
+                await work(conversation.listed)
+            case Claim(users):
+                await self._claim(conversation, users)
 
-    async def _ask(self, frame: Asking) -> frames.Event:
-        return await self._encryption.ask(frame)
+    async def _sleep(self, conversation: Conversation, seconds: float) -> None:
+        if self._missing(conversation) is not None:
+            seconds = min(seconds, self._again - trio.current_time())
+        with trio.move_on_after(max(0.0, seconds)):
+            await self._wake.wait()
 
-    async def _send(self, parcels: Sequence[Parcel], life: int) -> None:
+    async def _claim(self, conversation: Conversation, users: Sequence[str]) -> None:
+        clock, work = self.encryption.clock, self.encryption.work
+        offers: dict[str, list[Offer]] = {}
+        refused: Refused | None = None
+        for user in users:
+            try:
+                offers[user] = await asking.claim(self.encryption.ask, user)
+            except Refused as error:
+                refused = error
+                break
+        await work(lambda: conversation.claimed(offers, clock()))
+        if refused is not None:
+            why, wait = str(refused), refused.retry_after or RETRY
+            await work(lambda: conversation.unclaimed(why, wait, clock()))
+
+    async def _send(self, conversation: Conversation, parcels: Sequence[Parcel], life: int) -> None:
         """Write parcels, on the connection that they were made for."""
-        room = self.state.name
-        for parcel in parcels:
+        for number, parcel in enumerate(parcels):
             tree = None
             if parcel.tree is not None:
                 try:
-                    tree = await upload(self._encryption.ask_once, room, parcel.tree)
+                    tree = await upload(self.encryption.ask_once, self.state.name, parcel.tree)
+                except Refused as error:
+                    if self._life == life:
+                        rest = parcels[number:]
+                        await self.encryption.work(self._not_taken, conversation, rest, error)
+                    raise
                 except Unreachable:
                     return  # with the connection, all this is over
             if self._life != life:
                 return
-            welcomes = [frames.WelcomeFor(list(to), encode(body)) for to, body in parcel.welcomes]
-            self._encryption.write(
-                frames.SendSealed(
-                    room=room,
-                    n=parcel.n,
-                    epoch=parcel.epoch,
-                    kind=parcel.kind,  # type: ignore[arg-type]  # never `other`
-                    body=encode(parcel.body),
-                    welcomes=welcomes or None,
-                    info=None if parcel.info is None else encode(parcel.info),
-                    tree=tree,
-                )
-            )
+            self.encryption.write(asking.sent(self.state.name, parcel, tree))
 
-    async def _fetch_welcome(self) -> Welcomed | None:
-        try:
-            found = await self._ask(frames.GetWelcome(self.state.name))
-        except NoWelcome:
-            return None
-        assert isinstance(found, frames.MlsWelcome)
-        tree = await self._tree(found.tree)
-        return Welcomed(epoch=found.epoch, seq=found.seq, body=decode(found.body), tree=tree)
-
-    async def _fetch_info(self) -> Info | None:
-        while True:
-            try:
-                found = await self._ask(frames.GetInfo(self.state.name))
-            except NoGroup:
-                return None
-            assert isinstance(found, frames.Info)
-            tree = await self._tree(found.tree)
-            if tree:
-                return Info(epoch=found.epoch, seq=found.seq, body=decode(found.body), tree=tree)
-
-    async def _tree(self, blob: str) -> bytes:
-        """Return a group's tree, or nothing if it is no longer kept."""
-        try:
-            return await download(self._ask, self.state.name, blob)
-        except Refused as error:
-            if error.code == "no-blob":
-                return b""
-            raise
-
-    async def _claim(self, user: str) -> list[Offer]:
-        try:
-            found = await self._ask(frames.ClaimPackages(user))
-        except NoUser:
-            return []
-        assert isinstance(found, frames.Packages)
-        return [Offer(each.device, decode(each.package)) for each in found.packages]
+    def _not_taken(
+        self, conversation: Conversation, parcels: Sequence[Parcel], error: Refused
+    ) -> None:
+        """Have parcels made anew, for they were never written."""
+        now, wait = self.encryption.clock(), error.retry_after or RETRY
+        for each in parcels:
+            conversation.refused(each.n, error.code, str(error), now, wait=wait)
 
     # What the program learns
 
-    def _tell(self, conversation: Conversation, events: Sequence[Event]) -> None:
-        told = []
+    def _tell(
+        self, onlooker: Onlooker, events: Sequence[Event], happened: Sequence[Happening]
+    ) -> None:
+        told: list[ClientEvent] = []
         for event in events:
-            found = as_event(self.state.name, event)
+            found = onlooker.told(event)
             match event:
                 case Said(id=token) if token is not None:
-                    ticket = self._tickets.pop(token, None)
-                    if ticket is not None and isinstance(found, frames.Message | frames.Topic):
-                        ticket.resolve(found)
+                    self._done(token, found)
                 case NotSent(id=token, reason=reason):
-                    self._not_done(token, reason)
+                    wanted = self._told.pop(token, None)
+                    if wanted is not None:
+                        self._wanted.pop(wanted, None)
+                        wanted.fail(Unsent(reason))
                 case _:
-                    pass
-            for token in getattr(event, "done", ()):
-                if (done := self._done.pop(token, None)) is not None:
-                    done.resolve(None)
-            old = isinstance(event, Said | Unreadable) and event.seq <= self._shown
+                    for token in getattr(event, "done", ()):
+                        self._done(token, None)
+            old = isinstance(event, Said | Unreadable) and 0 < event.seq <= self._shown
             if found is not None and not old:
                 told.append(found)
-        self._encryption.tell(told)
+        self.encryption.tell([*told, *onlooker.compared(happened)])
+        if self.encryption.crowded:
+            self.settled.set()  # the program has enough to read before it need know
 
-    def _not_done(self, token: int, reason: str) -> None:
-        tables: tuple[dict[int, Any], ...] = (self._tickets, self._done)
-        for table in tables:
-            if token in table:
-                table.pop(token).fail(Unsent(reason))
-
-
-def _entry(frame: Frame) -> LogEntry:
-    """Return an entry as the conversation takes it; what it cannot be is `other`."""
-    if isinstance(frame, frames.Message) and frame.body is not None and frame.epoch is not None:
-        try:
-            body = decode(frame.body)
-        except ProtocolError:
-            body = b""
-        if frame.kind in ("message", "proposal", "commit", "create"):
-            return LogEntry(
-                seq=frame.seq,
-                time=frame.time,
-                user=frame.sender,
-                device=frame.device,
-                n=frame.n,
-                epoch=frame.epoch,
-                kind=frame.kind,  # type: ignore[arg-type]  # narrowed by the test above
-                body=body,
-            )
-    return LogEntry(
-        seq=frame.seq, time=0.0, user="", device="", n=0, epoch=0, kind="other", body=b""
-    )
-
-
-def _paged(found: object) -> LogEntry:
-    """Return an entry of a page."""
-    if not isinstance(found, dict) or type(found.get("seq")) is not int:
-        raise ProtocolError("the server sent a page of something else")
-    try:
-        entry: object = decode_event_object(found)
-    except ProtocolError as error:
-        if error.code != "unknown-type":
-            raise
-        entry = UnknownEntry("", found["seq"])
-    if isinstance(entry, frames.Message | frames.Topic | UnknownEntry):
-        return _entry(entry)
-    raise ProtocolError("the server sent a page of something else")
+    def _done(self, token: int, value: object) -> None:
+        wanted = self._told.pop(token, None)
+        if wanted is not None:
+            self._wanted.pop(wanted, None)
+            wanted.resolve(value)

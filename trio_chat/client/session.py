@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import attrs
-
-from trio_chat import errors, names
+from trio_chat import names
+from trio_chat.client import failures
+from trio_chat.client.directs import Cursor, Directs
 from trio_chat.client.events import ClientEvent, Connected
 from trio_chat.client.refusals import refusal
 from trio_chat.client.requests import REPLIES, Asking, Reply, Request, Requests, Ticket
@@ -22,7 +22,6 @@ from trio_chat.client.state import RoomState, UnknownEntry
 from trio_chat.errors import (
     ChatError,
     NotMember,
-    NotTrusted,
     ProtocolError,
     StoreUnavailable,
     Unreachable,
@@ -60,15 +59,7 @@ from trio_chat.protocol.frames import (
     Welcome,
 )
 
-__all__ = ["Cursor", "Session"]
-
-
-@attrs.frozen
-class Cursor:
-    """How far a room had been read, in the history `log` (None: in whichever there is)."""
-
-    seq: int
-    log: str | None = None
+__all__ = ["Session"]
 
 
 class Session:
@@ -96,8 +87,7 @@ class Session:
         self._wanted: dict[Key, int | None] = {}  # encrypted rooms: where the program reads on
         self._requests = Requests()
         self._chats: deque[Ticket[str]] = deque()
-        self._start = {names.key(room): Cursor(seq, log) for room, seq in (cursors or {}).items()}
-        self._listed = False  # are one's two-person rooms known?
+        self._directs = Directs(cursors or {}, log)
 
     # --- the connection's life ---------------------------------------------------------
 
@@ -105,7 +95,7 @@ class Session:
         """A connection stands: join the rooms again and repeat what had no reply."""
         if self.welcome is not None and welcome.device != self.welcome.device:
             for state in self.rooms.values():
-                state.outbox.fail(_device_changed, written_only=True)
+                state.outbox.fail(failures.device_changed, written_only=True)
         self.welcome = welcome
         self.online = True
         self.events.append(Connected())
@@ -126,9 +116,9 @@ class Session:
         """The connection is gone; another may come."""
         self.online = False
         self.outgoing.clear()
-        self._requests.lost(_lost)
+        self._requests.lost(failures.lost)
         while self._chats:
-            self._chats.popleft().fail(_lost())
+            self._chats.popleft().fail(failures.lost())
         for state in self.rooms.values():
             state.outbox.lost()
         if self.sealer is not None:
@@ -169,8 +159,8 @@ class Session:
         if found is not None:
             found.repeat = True  # somebody waits for it now
             return found
-        if after is None and key in self._start:
-            after = self._start[key].seq
+        if after is None and key in self._directs.start:
+            after = self._directs.start[key].seq
         return self.ask(Join(room, after=self._from(key, after)), repeat=True)
 
     def _from(self, key: Key, after: int | None) -> int | None:
@@ -205,7 +195,7 @@ class Session:
 
     def cursors(self) -> dict[str, int]:
         """Return room -> the last sequence number that the program has taken."""
-        found: dict[str, int] = {key: cursor.seq for key, cursor in self._start.items()}
+        found: dict[str, int] = {key: cursor.seq for key, cursor in self._directs.start.items()}
         found.update((state.name, state.delivered) for state in self.rooms.values())
         return found
 
@@ -262,7 +252,7 @@ class Session:
         if request is None:
             return
         if not request.wants(frame):
-            request.fail(_answered_amiss())
+            request.fail(failures.answered_amiss())
             raise ProtocolError("the server answered something that was not asked")
         asked = request.frame
         match frame:
@@ -283,13 +273,14 @@ class Session:
             return
         if frame.mode != "encrypted" and self.sealer is not None and self.sealer.knows(key):
             self._ask_for_itself(Leave(frame.room))
-            request.fail(_not_plain(frame.room))
+            request.fail(failures.not_plain(frame.room))
+            self._not_let_in(frame.room, failures.not_plain(frame.room))
             return
         asked = request.frame
         after = asked.after if isinstance(asked, Join) else None
         state = self.rooms.get(key)
         if state is None:
-            start = self._start.pop(key, None)
+            start = self._directs.start.pop(key, None)
             log = start.log if start is not None and start.seq == after else None
             state = RoomState(frame.room, log or frame.log)
             self.rooms[key] = state
@@ -316,7 +307,7 @@ class Session:
         elif self._chats and frame.id is None:
             self._chats.popleft().fail(error)
 
-    def _not_let_in(self, room: str, error: errors.Refused) -> None:
+    def _not_let_in(self, room: str, error: ChatError) -> None:
         state = self.rooms.get(names.key(room))
         if isinstance(error, StoreUnavailable):
             raise error  # not the room's fault: come back later
@@ -341,35 +332,18 @@ class Session:
     # --- two-person rooms --------------------------------------------------------------
 
     def _direct(self, frame: Direct) -> None:
-        """Somebody wrote: join and read what is new since this session knows the room."""
-        if not self._is_ours(frame.room):
-            return
-        start = self._start.get(names.key(frame.room))
-        unread = 0 if self._listed else max(0, frame.seq - 1)
-        self._join_by_itself(frame.room, unread if start is None else start.seq)
+        after = self._directs.written(frame, self._user)
+        if after is not None:
+            self._join_by_itself(frame.room, after)
 
     def _listed_rooms(self, frame: Rooms) -> None:
-        """Join one's two-person rooms with something new, and remember how far the others are."""
         assert self.welcome is not None
-        for info in frame.rooms:
-            key = names.key(info.room)
-            if not self._is_ours(info.room) or key in self.rooms:
-                continue
-            start = self._start.get(key)
-            if start is None:  # new since the last connection, or not read here ever
-                start = Cursor(0 if self._listed else info.seq, self.welcome.log)
-                self._start[key] = start
-            if info.seq != start.seq or (start.log or self.welcome.log) != self.welcome.log:
-                self._join_by_itself(info.room, start.seq)
+        for room, after in self._directs.news(frame, self._user, self.welcome.log, self.rooms):
+            self._join_by_itself(room, after)
         if frame.next is not None and names.is_direct(frame.next):  # they come first
             self._ask_for_itself(ListRooms(after=frame.next))
         else:
-            self._listed = True
-
-    def _is_ours(self, room: str) -> bool:
-        """Is that a two-person room of this user? The client joins no other unasked."""
-        user = self.welcome.user if self.welcome is not None else ""
-        return names.peer_of(names.key(room), user) is not None
+            self._directs.listed = True
 
     def _join_by_itself(self, room: str, after: int) -> None:
         key = names.key(room)
@@ -382,9 +356,12 @@ class Session:
     def _device(self) -> str:
         return self.welcome.device if self.welcome is not None else ""
 
+    @property
+    def _user(self) -> str:
+        return self.welcome.user if self.welcome is not None else ""
+
     def _placeholder(self, room: str) -> Message:
-        user = self.welcome.user if self.welcome is not None else ""
-        return Message(room=room, seq=0, time=0.0, sender=user, device=self._device)
+        return Message(room=room, seq=0, time=0.0, sender=self._user, device=self._device)
 
     def _live(self, room: str) -> RoomState | None:
         state = self.rooms.get(names.key(room))
@@ -398,9 +375,9 @@ class Session:
         self.rooms.pop(state.key, None)
         state.closed = True
         if self.sealer is not None:
-            self.sealer.forget(state.key, partial(_left, state.name))
+            self.sealer.forget(state.key, partial(failures.left, state.name))
         if names.is_direct(state.name):
-            self._start[state.key] = Cursor(state.cursor, state.log)
+            self._directs.start[state.key] = Cursor(state.cursor, state.log)
 
     def _ask_for_itself(self, frame: Asking) -> None:
         request = self._requests.open(frame, repeat=False, internal=True)
@@ -408,28 +385,3 @@ class Session:
 
     def _flush(self, state: RoomState) -> None:
         self.outgoing.extend(state.outbox.flush())
-
-
-def _left(room: str) -> ChatError:
-    return NotMember(f"{room} was left", room=room)
-
-
-def _not_plain(room: str) -> ChatError:
-    return NotTrusted(
-        f"the server says that {room} is plain, and it has been encrypted; it was not entered",
-        hint="ask whoever runs the server; nothing was sent",
-    )
-
-
-def _answered_amiss() -> ChatError:
-    return Unreachable("the server answered something else", hint="look whether it happened")
-
-
-def _lost() -> ChatError:
-    return Unreachable("connection lost before the answer", hint="look whether it happened")
-
-
-def _device_changed() -> ChatError:
-    return Unreachable(
-        "the certificate's key changed while this was under way", hint="look whether it arrived"
-    )

@@ -9,9 +9,10 @@ import attrs
 
 from trio_chat import names
 from trio_chat.client.events import ClientEvent, Gap, RoomClosed, RoomReset
+from trio_chat.client.news import Unreadable
 from trio_chat.client.outbox import Outbox
 from trio_chat.client.roster import Roster
-from trio_chat.errors import NotMember, ProtocolError, Refused
+from trio_chat.errors import ChatError, NotMember, ProtocolError
 from trio_chat.protocol.frames import (
     AwayChanged,
     Count,
@@ -55,6 +56,7 @@ class RoomState:
         self.mode = ""
         self.topic = ""
         self.role = ""
+        self.access = ""
         self.cursor = 0
         self.delivered = 0
         self.seq = 0
@@ -90,7 +92,9 @@ class RoomState:
             self._new = False
             self.delivered = start if after is None else after
         self.name, self.mode, self.role = frame.room, frame.mode, frame.role
-        self.topic, self.log = frame.topic, frame.log
+        self.access, self.log = frame.access, frame.log
+        if not self.encrypted:
+            self.topic = frame.topic
         self.cursor, self.seq = start, frame.seq
         self.roster.joined(frame)
         self._taken = (frame.seq, frame.n, placeholder)
@@ -139,14 +143,16 @@ class RoomState:
         match event:
             case RoomReset():
                 self.delivered = event.seq
-            case Message() | Topic():  # perhaps from before the room was left and joined again
+            case (
+                Message() | Topic() | Unreadable()
+            ):  # perhaps from before the room was left and joined again
                 self.delivered = max(self.delivered, event.seq)
             case Gap():
                 self.delivered = max(self.delivered, event.last)
             case _:
                 pass
 
-    def close(self, error: Refused) -> RoomClosed:
+    def close(self, error: ChatError) -> RoomClosed:
         """The server does not let us in again: nothing waits here any longer."""
         self.outbox.lost()
         self.outbox.fail(lambda: NotMember(str(error), room=self.name))

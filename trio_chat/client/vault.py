@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import platform
 import re
 from collections.abc import Sequence
@@ -77,15 +78,19 @@ class Vault:
         """Let another process open it."""
         self.store.close()
 
-    def use_lists(self, pem: str | None) -> None:
+    def use_lists(self, pem: str | None) -> bool:
         """Count what another revocation list says too; nothing is taken back by an older one.
+
+        Returns:
+            Whether we had a newer one than that.
 
         Raises:
             ProtocolError: It is none.
         """
-        if pem is None:
-            return
         account = self.account
+        before = account.authenticator.revocations
+        if pem is None:
+            return bool(before)
         try:
             found = [
                 x509.load_pem_x509_crl(each.encode()) for each in re.findall(_CRL, pem, re.DOTALL)
@@ -105,6 +110,34 @@ class Vault:
             kept = [each.public_bytes(Encoding.DER) for each in lists]
             with account.store.event() as changes:
                 changes.keep(_LISTS, msgspec.msgpack.encode(kept))
+        newest = {each.issuer: each.last_update_utc for each in found}
+        return any(
+            each.last_update_utc > newest.get(each.issuer, each.last_update_utc) for each in before
+        )
+
+    def stale_list(self, now: float) -> str:
+        """Say that there should be a newer revocation list, or nothing."""
+        over = [end for end in self._ends() if end < at(now)]
+        if not over:
+            return ""
+        return (
+            f"the newest revocation list that the server gives ended on {min(over):%Y-%m-%d %H:%M}"
+            " UTC: who was revoked since is not known here"
+        )
+
+    def lists_end(self, now: float) -> float:
+        """Return in how many seconds the next revocation list is over."""
+        coming = [end.timestamp() - now for end in self._ends()]
+        return min((left for left in coming if left >= 0), default=math.inf)
+
+    def _ends(self) -> list[datetime]:
+        """Return when the newest list of each issuer ends."""
+        newest: dict[x509.Name, x509.CertificateRevocationList] = {}
+        for each in self.account.authenticator.revocations:
+            known = newest.setdefault(each.issuer, each)
+            if each.last_update_utc > known.last_update_utc:
+                newest[each.issuer] = each
+        return [end for each in newest.values() if (end := each.next_update_utc) is not None]
 
 
 _CRL = "-----BEGIN X509 CRL-----.*?-----END X509 CRL-----"
@@ -180,11 +213,14 @@ def open_vault(
         authenticator = Authenticator(authorities, _kept_lists(store))
         account = Account(
             wire=wire,
-            device=_device(store, user, key, authenticator, now),
+            device=_device(store, user, key, authenticator, now, wire),
             store=store,
             authenticator=authenticator,
             people=People(store.pins()),
         )
+    except MLSError as error:
+        store.close()
+        raise ConfigError(f"your certificate is of no use in encrypted rooms: {error}") from None
     except BaseException:
         store.close()
         raise
@@ -198,9 +234,13 @@ def renew(vault: Vault, now: float) -> None:
     account = vault.account
     user = _user(vault.credentials)
     key = vault.key if user[0].public_key() == vault.key.public_key() else _key(vault.credentials)
-    device = _device(account.store, user, key, account.authenticator, now)
-    if device is not account.device and device.certificate != account.device.certificate:
-        account.use(device)
+    device = _device(account.store, user, key, account.authenticator, now, account.wire)
+    if device.certificate != account.device.certificate:
+        try:
+            account.use(device)
+        except MLSError as error:
+            why = f"your certificate is of no use in encrypted rooms: {error}"
+            raise ConfigError(why) from None
 
 
 # The device
@@ -212,8 +252,13 @@ def _device(
     key: UserKey,
     authenticator: Authenticator,
     now: float,
+    wire: str,
 ) -> Device:
-    """Return the kept device if its certificate is good for a while, or have it certified."""
+    """Return the kept device if its certificate is good for a while, or have it certified.
+
+    One with a fresh disk is the same device as before, so that in its rooms it takes its own
+    place, and does not stand beside it.
+    """
     kept = _kept_device(store)
     moment = at(now)
     if kept is not None and _is_good(kept, user[0], authenticator, moment):
@@ -225,13 +270,17 @@ def _device(
         authority=_authority(user, authenticator),
         intermediates=user[1:],
         now=moment,
-        device_id=None if kept is None else kept.id,
+        device_id=_device_id(wire) if kept is None else kept.id,
     )
     chain = [each.cert_data for each in device.credential.certificates]
     data = (device.id, device.name, chain, device.signature_key.private)
     with store.event() as changes:
         changes.keep(_DEVICE, msgspec.msgpack.encode(data))
     return device
+
+
+def _device_id(wire: str) -> DeviceId:
+    return DeviceId(hashlib.sha256(b"trio-chat device\x00" + wire.encode()).digest()[:16])
 
 
 def _kept_device(store: SealedStore) -> Device | None:

@@ -7,8 +7,10 @@ time is given to it.
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import attrs
 
@@ -44,6 +46,9 @@ def at(now: float) -> datetime:
     return datetime.fromtimestamp(now, UTC)
 
 
+_Known: TypeAlias = tuple[tuple[object, Authenticator], dict[int, DeviceIdentity]]
+
+
 @attrs.define(eq=False, kw_only=True)
 class Account:
     """Who we are and whom we know.
@@ -65,6 +70,7 @@ class Account:
     uniform: Callable[[float, float], float] = secrets.SystemRandom().uniform
     identity: DeviceIdentity = attrs.field(init=False)
     services: Services = attrs.field(init=False)
+    _members: deque[_Known] = attrs.field(init=False, factory=lambda: deque(maxlen=4))
 
     def __attrs_post_init__(self) -> None:
         self.services = Services(authenticate=self._authenticate)
@@ -88,7 +94,13 @@ class Account:
 
     def members(self, group: Group) -> dict[int, DeviceIdentity]:
         """Return who is in a group, by leaf."""
-        return {index: self.identify(leaf) for index, leaf in group.members().items()}
+        asked = group.tree, self.authenticator
+        for known, found in self._members:
+            if known[0] is asked[0] and known[1] is asked[1]:
+                return found.copy()
+        found = {index: self.identify(leaf) for index, leaf in group.members().items()}
+        self._members.append((asked, found))
+        return found.copy()
 
     def faults(self, group: Group, now: float) -> dict[int, Fault]:
         """Return which leaves must go before anything more is encrypted."""

@@ -225,6 +225,10 @@ class Changes:
         if not self._count("outbox WHERE id = ?", outgoing):
             raise StoreError("what is to be sent is not in the outbox")
 
+    def unsend(self, outgoing: int) -> None:
+        """The server did not take it: it needs another counter, and other bytes in a new epoch."""
+        self._execute("UPDATE outbox SET n = NULL WHERE id = ?", (outgoing,))
+
     def unseal(self, outgoing: int) -> None:
         """The server did not take it: it is to be encrypted again."""
         self._execute(
@@ -241,6 +245,13 @@ class Changes:
         self._execute(
             f"INSERT INTO history({', '.join(ENTRY)}) VALUES({places})",
             attrs.astuple(entry),
+        )
+
+    def unplace(self, room: str, log: str, after: int) -> None:
+        """What was at these places of a log is not there any more; what was read is kept."""
+        self._execute(
+            "UPDATE history SET seq = NULL WHERE room = ? AND log = ? AND seq > ?",
+            (room, log, after),
         )
 
     def forget(self, before: float, *, room: str | None = None) -> None:

@@ -21,52 +21,41 @@ Synchronous; it writes to the disk, so it belongs in a thread, one call at a tim
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+
+import attrs
 
 from trio_chat import names
 from trio_chat.e2ee import turning
-from trio_chat.e2ee.account import Account
-from trio_chat.e2ee.changes import Cursor
 from trio_chat.e2ee.delivery import (
-    Claim,
-    Entered,
     FetchInfo,
     FetchList,
     FetchWelcome,
-    Info,
     NotSent,
-    Offer,
     Parcel,
     Send,
     Step,
     Wait,
-    Welcomed,
 )
-from trio_chat.e2ee.following import PATIENCE, Door, Follower
-from trio_chat.e2ee.outbox import MESSAGE
+from trio_chat.e2ee.entering import Entrant
+from trio_chat.e2ee.footing import PATIENCE, Door
+from trio_chat.e2ee.outbox import MESSAGE, new_id
 from trio_chat.e2ee.payload import Payload, encode_payload
-from trio_chat.e2ee.place import Place
-from trio_chat.e2ee.policy import NotAllowed, RoomPolicy, check_occupants
-from trio_chat.e2ee.turning import Draft, Guest
-from trio_chat.e2ee.wishes import Wish
-from trio_chat.mls import Group, MLSError, ProtocolError, Welcome, decode_message, encode_message
+from trio_chat.e2ee.policy import NotAllowed
+from trio_chat.e2ee.turning import Draft
+from trio_chat.e2ee.wishes import Invite, Kick, Wish
+from trio_chat.mls import Group, MLSError, encode_message
 
 __all__ = ["Conversation"]
 
 WINDOW = 64  # messages in flight at once
 MANY = 5  # lost races in a row, after which fresh keys are proposed for others to commit
+SKIPPED = 24  # proposals and commits not taken in one epoch; more than 32 nobody would follow
 OVER = frozenset({"text-too-long", "mode", "forbidden", "bad-frame"})  # codes: never again
+_OUT = "this device is not in the room any more; join it again"
 
 
-class Conversation(Follower):
+class Conversation(Entrant):
     """One room. What goes wrong with it is told as events, not raised."""
-
-    def __init__(self, account: Account, place: Place) -> None:
-        super().__init__(account, place)
-        self._ready: list[Parcel] = []
-        self._guests: list[Guest] | None = None  # whom to add; None if nobody was asked for yet
-        self._least_epoch = 0  # nothing is sent before the log has come to it
-        self._asked = 0.0  # when key packages were asked for last
 
     # What is wanted
 
@@ -76,19 +65,34 @@ class Conversation(Follower):
         Raises:
             ValueError: It is too large, or such that nobody would take it.
         """
-        token = self._outbox.say(encode_payload(payload))
-        if self.door is Door.OUT:
-            self._give_up_saying("this device is not in the room any more; join it again")
-        return token
+        data = encode_payload(payload)
+        if self.door is not Door.OUT:
+            return self._outbox.say(data)
+        return self._refuse(_OUT)
+
+    def take_back(self, token: int) -> None:
+        """Do not send this, unless it may be on its way already."""
+        self._outbox.take_back(token)
 
     def want(self, wish: Wish) -> int:
         """Want something of the group; return an id, for `ByCommit.done` or `NotSent.id`."""
+        if self.door is Door.OUT:
+            return self._refuse(_OUT)
+        if wish == Kick(self.place.me):
+            return self._refuse("nobody takes out themselves; leave the room instead")
+        if isinstance(wish, Invite):
+            self._unwelcome.discard(names.key(wish.user))
         return self.wishes.add(wish)
+
+    def _refuse(self, why: str) -> int:
+        token = new_id()
+        self.events.append(NotSent(token, why))
+        return token
 
     def come_back(self) -> None:
         """Get in again after having left, or having been taken out."""
         if self.door is Door.OUT:
-            self.door = Door.WELCOME
+            self.door, self._begin_at = Door.WELCOME, 0.0
 
     def offline(self) -> None:
         """The connection is lost, and what was to be sent on it is not sent."""
@@ -115,6 +119,8 @@ class Conversation(Follower):
         return Wait()
 
     def _move(self, now: float) -> Step | None:
+        if self._outbox.knocked:
+            return None  # what it leads to is what we wait for, and there is one such place
         match self.door:
             case Door.INSIDE:
                 return self._act(now)
@@ -127,7 +133,7 @@ class Conversation(Follower):
                 return FetchWelcome()
             case Door.INFO | Door.BEGIN | Door.WAITING:
                 return Wait(self._begin_at)
-        return Wait()
+        return None
 
     def _act(self, now: float) -> Step | None:
         """Turn the group if that is due, or else say what waits."""
@@ -135,22 +141,28 @@ class Conversation(Follower):
         group, policy = membership.group, membership.policy
         assert group is not None
         assert policy is not None
-        if outbox.turning or membership.epoch < self._least_epoch or not self.caught_up:
+        if group.handshakes > SKIPPED:
+            with self._store.event() as changes:
+                self._lose(changes, "the server takes no change by this device", now)
+            return None
+        if membership.epoch < self._least_epoch or not self.caught_up:
             return Wait()
         void = membership.void(now)
+        proposals = turning.acceptable(self._account, group, policy, membership.members)
         talking = bool(outbox.waiting)
         due, why = self.wishes.due(
             now,
             void=bool(void),
-            proposals=bool(turning.acceptable(group, policy, membership.members)),
+            proposals=bool(proposals),
             renewal=self._account.device.signature_key.public != group.own_leaf.signature_key,
             talking=talking,
             members=len(membership.members),
         )
         due = max(due, self._begin_at) if why else due
         if why and due <= now:
-            return Wait() if outbox.flying else self._turn(group, void, now, why == "update")
-        if talking and why != "void" and outbox.flying < WINDOW:
+            change = turning.Change(void=void, proposals=proposals, remove=self.wishes.unwanted)
+            return Wait() if outbox.flying else self._turn(group, change, now, why == "update")
+        if talking and not void and not proposals and outbox.flying < WINDOW:  # RFC 9420, 12.4
             self._seal(group, now)
             return None
         return Wait(None if math.isinf(due) else due)
@@ -161,49 +173,54 @@ class Conversation(Follower):
         blocking = self._account.people.blocking(self.membership.members.values())
         if blocking:
             who = " and ".join(sorted(blocking))
-            self._give_up_saying(f"the identity of {who} has changed; nothing was sent")
+            with self._store.event() as changes:
+                why = f"the identity of {who} has changed; nothing was sent"
+                self._give_up_saying(changes, why)
             return
         with self._store.event() as changes:
             for row in outbox.peek(changes, WINDOW - outbox.flying):
-                body = encode_message(group.encrypt(row.payload))
+                body = row.sealed
+                if body is None or not turning.fits(group, body):
+                    body = encode_message(group.encrypt(row.payload))
                 n = outbox.seal(changes, row, epoch, body)
                 self._ready.append(Parcel(n=n, epoch=epoch, kind="message", body=body))
             self._save(changes, now)
 
-    def _turn(self, group: Group, void: set[int], now: float, only_update: bool) -> Step | None:
+    def _turn(
+        self, group: Group, change: turning.Change, now: float, only_update: bool
+    ) -> Step | None:
         """Commit what is wanted of the group."""
         invited = self.wishes.invited
-        if invited and self._guests is None:
-            return Claim(invited)
-        policy = self.membership.policy
-        assert policy is not None
-        change = turning.Change(
-            void=void,
-            remove=self.wishes.unwanted,
-            guests=self._guests or (),
-            proposals=turning.acceptable(group, policy, self.membership.members),
-        )
+        if not self.wishes.leaving and (claim := self._claim(invited, now)) is not None:
+            return claim
+        change = attrs.evolve(change, guests=self._guests(invited))
         try:
             if self.wishes.leaving:
                 self._propose(turning.leaving(group), now)
-            elif only_update and self._lost >= MANY:
+            elif only_update and self._lost >= MANY and not change.void and not change.proposals:
                 self._lost = 0
                 self._propose(turning.update(group), now)
+                self.wishes.proposed(now)
             else:
                 draft = turning.turn(self._account, group, change)
+                there = {one.key for one in self._account.members(draft.group).values()}
+                self._give_up_inviting({*invited} - there)
                 self._knock(draft, self.membership.epoch, now)
-        except NotAllowed as error:
-            self._guests = None
-            ids = self.wishes.take_back()
-            self.events += [NotSent(token, str(error)) for token in ids]
-            if not ids:
-                self._begin_at = now + PATIENCE
-                self._tell_trouble(str(error))
         except MLSError as error:
-            self._guests = None
+            self._not_turned(error, now)
+        return None
+
+    def _not_turned(self, error: MLSError, now: float) -> None:
+        """It is our wishes that cannot be; if there are none, it is the group."""
+        self._offers = {}
+        ids = self.wishes.take_back()
+        self.events += [NotSent(token, str(error)) for token in ids]
+        if not ids and isinstance(error, NotAllowed):
+            self._begin_at = now + PATIENCE
+            self._tell_trouble(str(error))
+        elif not ids:
             with self._store.event() as changes:
                 self._lose(changes, f"the group cannot be changed: {error}", now)
-        return None
 
     def _propose(self, draft: Draft, now: float) -> None:
         with self._store.event() as changes:
@@ -213,142 +230,9 @@ class Conversation(Follower):
             self._save(changes, now)
         self._ready.append(draft.parcel(n, epoch))
 
-    def _knock(self, draft: Draft, epoch: int, now: float, kind: str = "commit") -> None:
-        """Write down a commit that ends `epoch`, and where it leads, and have it ready."""
-        self._ahead = draft.group, epoch + 1
-        with self._store.event() as changes:
-            row = self._outbox.write(changes, kind)
-            n = self._outbox.seal(changes, row, epoch, draft.body)
-            changes.save_pending(self.place.name, draft.group, epoch + 1)
-            self.wishes.save(changes, now)
-        self._ready.append(draft.parcel(n, epoch))
-
     def listed(self) -> None:
         """The account has the newest revocation list."""
         self._unsure = False
-
-    # Getting in
-
-    def _begin(self, now: float) -> Step | None:
-        """Begin the group, once there is a reason, with those in it who belong there."""
-        former = self.membership.former
-        if self.place.people and not self._outbox.waiting:
-            return Wait()
-        if self.place.people:
-            users: set[str] = set(self.place.people)
-        else:
-            users = set() if former is None or self.place.open else {*former.members}
-        if users and self._guests is None:
-            return Claim(tuple(sorted(users)))
-        guests, self._guests = self._guests or [], None
-        peers = users - {self.place.me}
-        if self.place.people and peers and peers.isdisjoint(turning.users_of(guests)):
-            self._give_up_saying(f"{' '.join(peers)} has no device yet that can read it")
-            self._begin_at = now + (PATIENCE if self._outbox.waiting else 0.0)
-            return None
-        policy = self._policy()
-        draft = turning.begin(self._account, policy, guests, now)
-        self.door = Door.KNOCKING
-        self._knock(draft, self.membership.epoch, now, "create")
-        return None
-
-    def _policy(self) -> RoomPolicy:
-        former = self.membership.former
-        return self.place.policy() if former is None else former.policy
-
-    def welcomed(self, found: Welcomed | None, now: float) -> None:
-        """Take the Welcome for this device, if there is one."""
-        if self.door is not Door.WELCOME:
-            return
-        self.door = Door.INFO
-        if found is None or (found.seq < self._seq and self._fed):
-            return
-        try:
-            self._enter(found, now)
-        except MLSError as error:
-            self._tell_trouble(f"a Welcome is of no use: {error}")
-
-    def _enter(self, found: Welcomed, now: float) -> None:
-        message = decode_message(found.body)
-        if not isinstance(message, Welcome):
-            raise ProtocolError("it is none")
-        ours = self._store.bundles()
-        reference = next((s.new_member for s in message.secrets if s.new_member in ours), None)
-        if reference is None:
-            return  # for a key package that is used up: we have been in already
-        bundle = self._store.bundle(reference)
-        assert bundle is not None
-        assert self.cursor is not None
-        group = Group.join(
-            message,
-            bundle,
-            ratchet_tree=found.tree or None,
-            authenticate=self._account.services.authenticate,
-        )
-        policy, former = turning.policy_of(group), self.membership.former
-        self.place.check(policy)
-        members = self._account.members(group)
-        assert group.inviter is not None
-        inviter = members[group.inviter]
-        check_occupants(members, inviter.user)
-        if former is not None:
-            former.check(group.context.group_id, policy, inviter)
-        with self._store.event() as changes:
-            changes.use_bundle(reference)
-            self.membership.enter(changes, group, found.epoch)
-            self.cursor = Cursor(found.seq, self.cursor.log)
-            changes.set_cursor(self.place.name, self.cursor)
-            self.door, self._begin_at = Door.INSIDE, 0.0
-            self.wishes.update(now)
-            self._meet(changes)
-            self._save(changes, now)
-        self.events.append(Entered(found.seq))
-
-    def informed(self, found: Info | None, now: float) -> None:
-        """Take the room's GroupInfo and tree, and join by ourselves."""
-        if self.door is not Door.INFO:
-            return
-        if found is None:
-            self._no_group(now)
-            return
-        former = self.membership.former
-        try:
-            draft = turning.join(self._account, self.place, found, former, now)
-        except NotAllowed as error:
-            self._wait_outside(str(error), now)
-        except MLSError as error:
-            if former is not None and former.may_begin_anew(self.place.me):
-                with self._store.event() as changes:
-                    self._lose(changes, f"the group is broken: {error}", now, poisoned=True)
-            else:
-                self._wait_outside(str(error), now)
-        else:
-            self.door = Door.KNOCKING
-            self._knock(draft, found.epoch, now)
-
-    def _wait_outside(self, why: str, now: float) -> None:
-        self.door, self._begin_at = Door.WAITING, now + PATIENCE
-        self._tell_trouble(f"{why}; somebody in the room has to let this device in")
-
-    def claimed(self, offers: Mapping[str, Sequence[Offer]], now: float) -> None:
-        """Take the key packages that were claimed, by user; what does not hold is left out."""
-        self._guests = []
-        for user, found in offers.items():
-            for offer in found:
-                if offer.device == self._account.wire:
-                    continue
-                try:
-                    package, identity = self._account.judge(offer.package, names.key(user), now)
-                except MLSError as error:
-                    what = f"the server gave a key for a device of {user} that does not hold"
-                    self._tell_trouble(f"{what}: {error}; it is not used")
-                else:
-                    self._guests.append(Guest(offer.device, package, identity))
-        if self.door is Door.INSIDE:
-            there = self.membership.users | turning.users_of(self._guests)
-            lacking = [user for user in self.wishes.invited if user not in there]
-            for token, user in self.wishes.give_up(lacking):
-                self.events.append(NotSent(token, f"{user} has no device yet that can be let in"))
 
     # What the server says
 
@@ -372,20 +256,16 @@ class Conversation(Follower):
         if wait:
             self._begin_at = max(self._begin_at, now + wait)
         with self._store.event() as changes:
+            inside = self.membership.group is not None and self.caught_up
+            if code == "stale" and inside and epoch < self.membership.epoch:
+                self._lose(changes, "the room is not as far as this device thought", now)
             if code in OVER:
                 token = self._outbox.settle(changes, self._outbox.drop(n))
-                if row.kind == MESSAGE:
-                    if token is not None:
-                        self.events.append(NotSent(token, why))
+                self.wishes.skipped()
+                if row.kind == MESSAGE and token is not None:
+                    self.events.append(NotSent(token, why))
                 else:
-                    self._drop([row], changes, now)
+                    self._drop([row] if row.kind != MESSAGE else (), changes, now)
                     self._tell_trouble(why)
             gone = self._outbox.made_anew(changes)
             self._drop(gone or (), changes, now)
-
-    def _give_up_saying(self, why: str) -> None:
-        self.events += [NotSent(token, why) for token in self._outbox.withdraw()]
-
-    @property
-    def _seq(self) -> int:
-        return self.cursor.seq if self.cursor is not None else 0

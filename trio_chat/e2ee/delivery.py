@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from trio_chat.e2ee.identity import DeviceIdentity
 from trio_chat.e2ee.payload import Payload
 from trio_chat.e2ee.people import Change
 
@@ -163,6 +164,7 @@ class Said:
 
     Attributes:
         id: Where it is ours: what `say` returned.
+        by: The device that the keys vouch for; None where it is this one.
     """
 
     seq: int
@@ -172,6 +174,7 @@ class Said:
     n: int
     payload: Payload = attrs.field(repr=False)
     id: int | None = None
+    by: DeviceIdentity | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -6,95 +6,33 @@ What is read and what it changes are written down together with how far the log 
 
 from __future__ import annotations
 
-import enum
-import math
 from collections.abc import Sequence
 
-from trio_chat.e2ee.account import Account
+from trio_chat import names
 from trio_chat.e2ee.changes import Changes, Cursor, Outgoing
 from trio_chat.e2ee.delivery import (
     Began,
     Entered,
-    Event,
     Left,
     LogEntry,
+    NotSent,
     Said,
     Trouble,
     Unreadable,
 )
+from trio_chat.e2ee.footing import PATIENCE, Door, Footing
 from trio_chat.e2ee.history import to_entry
-from trio_chat.e2ee.membership import Membership, may_be_removed, told, unreadable
-from trio_chat.e2ee.outbox import MESSAGE, Outbox
+from trio_chat.e2ee.membership import may_be_removed, told, unreadable
+from trio_chat.e2ee.outbox import MESSAGE, TURNINGS
 from trio_chat.e2ee.payload import decode_payload
-from trio_chat.e2ee.place import Place
 from trio_chat.e2ee.policy import NotAllowed
-from trio_chat.e2ee.wishes import RANK, RANKS, Wishes
 from trio_chat.mls import MLSError, Removed
 
-__all__ = ["Door", "Follower"]
-
-LOST = 5.0  # seconds, the longest pause after a lost race
-PATIENCE = 60.0  # seconds between two attempts to get in where that was refused
+__all__ = ["PATIENCE", "Door", "Follower"]
 
 
-class Door(enum.Enum):
-    """Where this device is: in the group, or how it wants to get in."""
-
-    INSIDE = "inside"
-    WELCOME = "look for a Welcome"
-    INFO = "join by oneself"
-    BEGIN = "begin the group"
-    KNOCKING = "a commit to get in is in flight"
-    WAITING = "try again later, or when the group changes"
-    OUT = "left, or taken out"
-
-
-class Follower:
-    """A room's log, followed; no public constructor, see `Conversation`.
-
-    Attributes:
-        place: What kind of room it is.
-        membership: Its group.
-        cursor: How far its log is dealt with; None until `resumed`.
-        wishes: What we want of the group.
-        door: Where we are.
-        events: What has happened, oldest first; the owner takes them out.
-    """
-
-    def __init__(self, account: Account, place: Place) -> None:
-        store, room = account.store, place.name
-        self.place = place
-        self.membership = Membership(account, place)
-        self.cursor: Cursor | None = store.cursor(room)
-        self.wishes = Wishes(store, room, account.uniform)
-        self.events: list[Event] = []
-        self._account = account
-        self._store = store
-        self._outbox = Outbox(store, room)
-        found = store.group(room, account.services, pending=True)
-        self._ahead = found  # where a commit of ours leads, and the room's epoch that it begins
-        outside = Door.KNOCKING if found else Door.WELCOME
-        self.door = Door.INSIDE if self.membership.group else outside
-        self._online = False
-        self._goal: tuple[int, int] | None = None  # (seq, epoch) of the room, until we are there
-        self._begin_at = 0.0  # (not) before that
-        self._lost = 0  # races in a row
-        self._unsure = False  # does it depend on the newest list what to make of a commit?
-        self._sure = 0  # which one that was, once the list is here
-        self._trouble = ""  # what was told last
-        self._fed = False  # was anything taken since the cursor was set?
-
-    @property
-    def settled(self) -> bool:
-        """Is this device in the group, or does it depend on others, or on us, to get in?"""
-        if self.door is Door.BEGIN:
-            return bool(self.place.people)  # once there is something to say
-        return self.caught_up and self.door in (Door.INSIDE, Door.OUT, Door.WAITING)
-
-    @property
-    def caught_up(self) -> bool:
-        """Is all dealt with that was said before the room was joined?"""
-        return self._goal is None
+class Follower(Footing):
+    """A room's log, followed; no public constructor, see `Conversation`."""
 
     # The connection
 
@@ -114,17 +52,23 @@ class Follower:
             self._drop(self._outbox.resumed(changes, n), changes, now)
             self._online = True
             self._goal = seq, epoch
+            self._least_epoch = self._waits = 0
             self.wishes.resumed(now)
             if not same:
+                self._missed = True
                 if cursor is not None:
                     self._forget_ahead(changes)
+                    changes.unplace(self.place.name, log, seq)
                     self._lose(changes, "the server has another history now", now)
-                self.cursor, self._fed = Cursor(seq, log), False
+                self.cursor, self._sure = Cursor(seq, log), 0
                 self.membership.epoch = epoch
                 changes.set_cursor(self.place.name, self.cursor)
+            if not self._outbox.knocked:
+                self._forget_ahead(changes)
             if self.door is Door.KNOCKING and self._ahead is None:
                 self.door = Door.WELCOME
-            if epoch == 0 and self.door is not Door.OUT:
+            outside = self.door is not Door.OUT and self.membership.group is None
+            if epoch == 0 and outside:
                 self._no_group(now)
             self._arrive(changes, now)
 
@@ -155,7 +99,6 @@ class Follower:
                 taken += 1
                 if entry.seq <= self.cursor.seq:
                     continue
-                self._fed = True
                 self.cursor = Cursor(entry.seq, self.cursor.log)
                 if self.cursor.seq == (self._goal or (0,))[0]:
                     self._arrive(changes, now)
@@ -170,18 +113,12 @@ class Follower:
         if seq <= self.cursor.seq:
             return
         with self._store.event() as changes:
-            self.cursor = Cursor(seq, self.cursor.log)
+            self.cursor, self._missed = Cursor(seq, self.cursor.log), True
             changes.set_cursor(self.place.name, self.cursor)
             if self.membership.group is not None:
                 self._lose(changes, "what this device had not read is no longer kept", now)
             if self._goal is not None:
                 self._arrive(changes, now)
-
-    def _save(self, changes: Changes, now: float) -> None:
-        group, epoch = self.membership.group, self.membership.epoch
-        if group is not None:
-            changes.save_group(self.place.name, group, epoch)
-        self.wishes.save(changes, now)
 
     def _arrive(self, changes: Changes, now: float) -> None:
         """See, once all that was said before the room was joined is dealt with, if it fits."""
@@ -191,37 +128,49 @@ class Follower:
         if self.cursor.seq < seq:
             return
         self._goal = None
-        late = self._outbox.overdue()
-        for row in late:  # in the log, but in a part that is no longer kept
-            token = self._outbox.settle(changes, row)
-            if row.kind == MESSAGE:
-                self.events.append(self._said(None, row, token, now))
         ended, self.membership.epoch = self.membership.epoch != epoch, epoch
+        self._missed = self._missed or ended
         if ended and self.membership.group is not None:
             why = "a part of the log that this device had not read is no longer kept"
             self._lose(changes, why, now)
-        if any(row.kind not in (MESSAGE, "proposal") for row in late):
-            self._forget_ahead(changes, epoch)
+        self._account_for(changes, now)
+
+    def _account_for(self, changes: Changes, now: float) -> None:
+        """Deal with what the server has taken from us, but did not show in the log."""
+        late = self._outbox.overdue()
+        for row in late:  # in a part that is no longer kept
+            token = self._outbox.settle(changes, row)
+            if row.kind == MESSAGE:
+                self._tell(self._said(None, row, token, now), changes)
+        if any(row.kind in TURNINGS for row in late):
+            self._forget_ahead(changes)
+            if self.door is Door.KNOCKING:
+                self.door = Door.WELCOME
 
     def _take(self, entry: LogEntry, changes: Changes, now: float) -> None:
         if entry.device == self._account.wire:
             row = self._outbox.echo(entry.n)
-            if row is not None:
+            if row is not None and self._is_echo(entry, row):
                 token = self._outbox.settle(changes, row)
-                if row.sealed == entry.body:
-                    self._echo(entry, row, token, changes, now)
-                    return
-            self._not_ours(entry, row, changes, now)
+                self._echo(entry, row, token, changes, now)
+            else:
+                self._not_ours(entry, row, changes, now)
             return
         match entry.kind:
             case "message":
-                self._tell(self.membership.read(entry), changes)
+                found = self.membership.read(entry)
+                if self.membership.missed:
+                    count = self.membership.missed
+                    self.events.append(Trouble(_MISSED.format(count=count, user=entry.user)))
+                self._tell(found, changes)
             case "proposal":
                 self.membership.propose(entry)
             case "create":
                 self._begun(entry, changes, now)
             case "commit":
                 self._turned(entry, changes, now)
+            case _:
+                self._tell(unreadable(entry, _NOT_SEALED), changes)
 
     def _tell(self, event: Said | Unreadable, changes: Changes) -> None:
         """Record something that was said, and tell it."""
@@ -230,6 +179,11 @@ class Follower:
         changes.record(to_entry(event, room=self.place.name, log=self.cursor.log))
 
     # Ours
+
+    def _is_echo(self, entry: LogEntry, row: Outgoing) -> bool:
+        """Return whether an entry is what we have sent, and where we have sent it."""
+        same = (entry.kind, entry.epoch, entry.body) == (row.kind, row.epoch, row.sealed)
+        return same and (row.kind in TURNINGS or entry.epoch == self.membership.epoch)
 
     def _echo(
         self, entry: LogEntry, row: Outgoing, token: int | None, changes: Changes, now: float
@@ -241,6 +195,7 @@ class Follower:
         elif row.kind == "proposal":
             if self.wishes.leaving:
                 self.wishes.take_back()
+                self._give_up(changes, "this device has left the room")
                 self.membership.forget(changes)
                 self._forget_ahead(changes, entry.epoch)
                 self.door = Door.OUT
@@ -268,10 +223,11 @@ class Follower:
             self._lose(changes, "this device has lost what it needs to read on", now)
             return
         before, was_inside = membership.members, self.door is Door.INSIDE
+        users = membership.users
         changes.accept(self.place.name)
         membership.enter(changes, *ahead)
-        self.door = Door.INSIDE
-        done = self.wishes.turned(membership.users, now, ours=True)
+        self.door, self._offers = Door.INSIDE, {}
+        done = self.wishes.turned(users, membership.users, now, ours=True)
         self._meet(changes)
         if not was_inside:
             self.events.append(Entered(entry.seq))
@@ -285,12 +241,17 @@ class Follower:
         why = "this device sent it, and has lost its memory since"
         if row is not None:
             why = "the server has changed what this device sent"
+            token = self._outbox.settle(changes, row)
+            if token is not None:
+                self.events.append(NotSent(token, why))
         if entry.kind == "message":
             self._tell(unreadable(entry, why), changes)
-        elif entry.kind != "proposal":
+        elif entry.kind in TURNINGS:
             self.membership.epoch = entry.epoch + 1
-            self._forget_ahead(changes, entry.epoch)
+            self._forget_ahead(changes)
             self._lose(changes, why, now)
+        elif row is not None and row.kind in TURNINGS:
+            self._drop([row], changes, now)
 
     # Others'
 
@@ -301,106 +262,65 @@ class Follower:
         if membership.group is None:
             membership.epoch = entry.epoch + 1
             if self.door is Door.WAITING:
-                self.door = Door.WELCOME
+                self.door, self._begin_at = Door.WELCOME, now
+            elif self.door is Door.INFO or (self.door is Door.BEGIN and not membership.poisoned):
+                self.door = Door.WELCOME  # somebody may have let us in
             return
         try:
             group = membership.follow(entry, now)
         except Removed as error:
-            membership.epoch = entry.epoch + 1
             by = may_be_removed(membership, error.change, now)
-            if by is None:
+            if by is not None:
+                membership.epoch = entry.epoch + 1
+                membership.lose(changes)
+                self.door = Door.OUT
+                self.events.append(Left(entry.seq, by))
+                self._give_up(changes, "this device is not in the room any more; join it again")
+            elif not self._doubt(entry):
+                membership.epoch = entry.epoch + 1
                 why = f"{entry.user} has taken this device out, which the room does not allow"
                 self._lose(changes, why, now, poisoned=True)
-                return
-            membership.lose(changes)
-            self.door = Door.OUT
-            self.events.append(Left(entry.seq, by))
             return
         except NotAllowed as error:
-            self._unsure = self._sure != entry.seq
-            self._sure = entry.seq
-            if not self._unsure:
+            if not self._doubt(entry):
                 membership.epoch = entry.epoch + 1
+                self._unwelcome.add(names.key(error.user))
                 why = f"a change by {entry.user} is refused: {error}"
                 self._lose(changes, why, now, poisoned=True)
             return
         except MLSError as error:
             membership.epoch = entry.epoch + 1
+            self._missed = False
             why = f"a change by {entry.user} cannot be followed: {error}"
             self._lose(changes, why, now)
             return
         assert group.change is not None
-        after = self._account.members(group)
+        after, users = self._account.members(group), membership.users
         actor = (after if group.change.external else before)[group.change.committer]
         membership.enter(changes, group, entry.epoch + 1)
-        done = self.wishes.turned(membership.users, now, ours=False)
+        renewed = group.index in group.change.updated
+        done = self.wishes.turned(users, membership.users, now, ours=False, renewed=renewed)
         self._meet(changes)
         self.events.append(told(entry.seq, actor.user, before, after, done))
+
+    def _doubt(self, entry: LogEntry) -> bool:
+        """Return whether to get the newest revocation list before a commit is refused."""
+        self._unsure = self._sure != entry.seq
+        self._sure = entry.seq
+        return self._unsure
 
     def _begun(self, entry: LogEntry, changes: Changes, now: float) -> None:
         """Somebody else has begun the group, or begun it anew."""
         self._forget_ahead(changes, entry.epoch)
         self.membership.lose(changes)
         self.membership.epoch = entry.epoch + 1
+        self._offers = {}
+        if self.door is Door.WAITING:
+            self._begin_at = now
         if self.door is not Door.OUT and self._ahead is None:
             self.door = Door.WELCOME
         self.events.append(Began(entry.seq, entry.user))
 
-    def _meet(self, changes: Changes) -> None:
-        """Look at who is in the group now: their keys may be other than those we know."""
-        people = self._account.people
-        self.events += people.sight(self.membership.members.values())
-        for user, pin in people.to_write().items():
-            changes.pin(user, pin)
 
-    # What goes wrong
-
-    def _lose(self, changes: Changes, why: str, now: float, *, poisoned: bool = False) -> None:
-        """Be out of a group that cannot be used; get in again, or have it begun anew.
-
-        A group that somebody has brought to where its own rules do not allow is poisoned: we do
-        not join it there.
-        """
-        self.membership.lose(changes)
-        former = self.membership.former
-        if self.door is Door.OUT or (self.door is Door.KNOCKING and self._ahead):
-            return
-        if not poisoned:
-            self.door, what = Door.INFO, "this device joins anew"
-        elif former is not None and former.may_begin_anew(self.place.me):
-            self.door, what = Door.BEGIN, "the room's keys are made anew"
-            ranks = min(len(former.members), RANKS)
-            self._begin_at = now + self._account.uniform(0.0, RANK * ranks)
-        else:
-            self.door, what = Door.WAITING, "an admin of the room has to make its keys anew"
-            self._begin_at = now + PATIENCE
-        self._tell_trouble(f"{why}; {what}")
-
-    def _tell_trouble(self, why: str) -> None:
-        """Say what is wrong, once."""
-        if why != self._trouble:
-            self._trouble = why
-            self.events.append(Trouble(why))
-
-    def _no_group(self, now: float) -> None:
-        """The room has no group yet: begin it, or wait for who may."""
-        mine = self.place.open or self.place.owner
-        self.door = Door.BEGIN if mine else Door.WAITING
-        self._begin_at = self._begin_at if mine else now + PATIENCE
-
-    def _forget_ahead(self, changes: Changes, ended: float = math.inf) -> None:
-        """The epoch `ended` is over, or a commit of ours is not sent again: it has lost."""
-        if self._ahead is not None and self._ahead[1] <= ended + 1:
-            self._ahead = None
-            changes.drop_group(self.place.name, pending=True)
-
-    def _drop(self, rows: Sequence[Outgoing], changes: Changes, now: float) -> None:
-        """Make anew, later, what the server did not take and is no message."""
-        turnings = [row for row in rows if row.kind != "proposal"]
-        if turnings:
-            self._forget_ahead(changes)
-            self._lost += 1
-            self._begin_at = now + self._account.uniform(0.0, min(LOST, 0.1 * 2**self._lost))
-            if self.door is Door.KNOCKING:
-                first = turnings[0].kind == "create"
-                self.door = Door.WELCOME if first else Door.INFO
+_MISSED = "{count} message(s) that {user} has said before this did not come"
+_NOT_SEALED = "what stands here is not encrypted, was erased, or is of a kind not known here"

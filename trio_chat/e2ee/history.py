@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from trio_chat.e2ee.changes import Entry
 from trio_chat.e2ee.delivery import Said, Unreadable
-from trio_chat.e2ee.payload import Text, decode_payload, encode_payload
+from trio_chat.e2ee.payload import Text, Topic, beginning, decode_payload, encode_payload
+from trio_chat.e2ee.store import SealedStore
 
-__all__ = ["from_entry", "to_entry"]
+__all__ = ["from_entry", "last_topic", "to_entry"]
 
 
 def to_entry(event: Said | Unreadable, *, room: str, log: str) -> Entry:
@@ -45,3 +46,12 @@ def from_entry(entry: Entry) -> Said | Unreadable:
         n=0,
         payload=decode_payload(entry.payload),
     )
+
+
+def last_topic(store: SealedStore, room: str) -> str:
+    """Return what a room is about, as was last said where we could read it."""
+    entry = store.last(room, beginning(Topic))
+    if entry is None:
+        return ""
+    payload = decode_payload(entry.payload)
+    return payload.text if isinstance(payload, Topic) else ""

@@ -8,8 +8,9 @@ is lost, so that what takes its place can be held against it. What is to be sent
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+import attrs
 import msgspec
 
 from trio_chat import names
@@ -39,6 +40,9 @@ from trio_chat.mls import (
 
 __all__ = ["Membership", "may_be_removed", "told", "unreadable"]
 
+MAX_PENDING = 8  # proposals of one sender in an epoch: they are written down time and again
+LARGEST = 32 * 1024  # bytes of a proposal
+MINUTE = 60.0  # seconds; how often is looked whose certificate is over
 _CONTENT = {"message": 1, "proposal": 2, "commit": 3}  # RFC 9420, section 6
 
 
@@ -51,6 +55,7 @@ class Membership:
         members: Who is in the group, by leaf.
         policy: What its members have agreed on.
         former: The group as it was when we were last in it.
+        missed: How many messages of the sender's should have come before the one read last.
     """
 
     def __init__(self, account: Account, place: Place) -> None:
@@ -61,16 +66,18 @@ class Membership:
         self.members: dict[int, DeviceIdentity] = {}
         self.policy: RoomPolicy | None = None
         self.former: Former | None = None
-        self._followed: tuple[int, object] = (0, None)  # the last commit, and where it leads
+        self.missed = 0
+        self._void: tuple[object, set[int]] = (None, set())
         self._load()
 
     def _load(self) -> None:
         store, room = self.account.store, self.place.name
         kept = store.kept(_FORMER + room)
         if kept is not None:
-            group_id, policy, epoch = msgspec.msgpack.decode(kept, type=tuple[bytes, bytes, int])
-            self.former = Former(group_id, RoomPolicy.decode(policy), store.members(room))
-            self.epoch = epoch
+            kind = tuple[bytes, bytes, int, int, bool]
+            group_id, policy, self.epoch, *rest = msgspec.msgpack.decode(kept, type=kind)
+            known = RoomPolicy.decode(policy), store.members(room)
+            self.former = Former(group_id, *known, *rest)
         found = store.group(room, self.account.services)
         if found is not None:
             self._set(*found)
@@ -97,6 +104,17 @@ class Membership:
             self.group = None
             changes.drop_group(self.place.name)
 
+    @property
+    def poisoned(self) -> bool:
+        """Has somebody brought the group to where its own rules do not allow?"""
+        return self.former is not None and self.former.poisoned
+
+    def poison(self, changes: Changes) -> None:
+        """Remember that of the group in which we were."""
+        if self.former is not None:
+            self.former = attrs.evolve(self.former, poisoned=True)
+            self._keep(changes, self.former)
+
     def forget(self, changes: Changes) -> None:
         """Leave for good: what comes next is held against nothing."""
         self.lose(changes)
@@ -106,17 +124,21 @@ class Membership:
     def _remember(self, changes: Changes) -> None:
         assert self.group is not None
         assert self.policy is not None
-        group_id = self.group.context.group_id
-        self.former = Former.of(group_id, self.policy, self.members.values())
+        at = self.group.context
+        self.former = Former.of(at.group_id, self.policy, self.members.values(), at.epoch)
+        self._keep(changes, self.former)
+
+    def _keep(self, changes: Changes, former: Former) -> None:
         room = self.place.name
-        kept = msgspec.msgpack.encode((group_id, self.policy.encode(), self.epoch))
-        changes.keep(_FORMER + room, kept)
-        changes.keep_members(room, self.former.members)
+        kept = former.group_id, former.policy.encode(), self.epoch, former.epoch, former.poisoned
+        changes.keep(_FORMER + room, msgspec.msgpack.encode(kept))
+        changes.keep_members(room, former.members)
 
     # Reading
 
     def read(self, entry: LogEntry) -> Said | Unreadable:
-        """Read a message of somebody else's."""
+        """Read a message of somebody else's; see `missed` then."""
+        self.missed = 0
         if self.group is None:
             return unreadable(entry, "it was said before this device could read here")
         try:
@@ -128,6 +150,9 @@ class Membership:
                 raise ProtocolError(
                     f"the server says that {entry.user} sent it, but the keys are {who.user}'s"
                 )
+            if received.ahead < 0:
+                raise ProtocolError("the server has given it later than it was said")
+            self.missed = received.ahead
             payload = decode_payload(received.data)
         except MLSError as error:
             return unreadable(entry, str(error))
@@ -138,13 +163,23 @@ class Membership:
             device=entry.device,
             n=entry.n,
             payload=payload,
+            by=who,
         )
 
     def propose(self, entry: LogEntry) -> None:
-        """Take a proposal; one that cannot be used is as good as none."""
-        if self.group is not None:
-            with contextlib.suppress(MLSError):
-                self._receive(self.group, entry)
+        """Take a proposal; one that cannot be used is as good as none.
+
+        All members must have the same ones, so what is too much is not a matter of taste.
+        """
+        group = self.group
+        if group is None:
+            return
+        with contextlib.suppress(MLSError):
+            taken = self._receive(group, entry)
+            if isinstance(taken, Proposed) and taken.reference is not None:
+                waiting = [each for each in group.pending.values() if each.sender == taken.sender]
+                if len(waiting) > MAX_PENDING or len(entry.body) > LARGEST:
+                    del group.pending[taken.reference]
 
     def follow(self, entry: LogEntry, now: float) -> Group:
         """Return where a commit of somebody else's leads.
@@ -156,33 +191,44 @@ class Membership:
         """
         assert self.group is not None
         assert self.policy is not None
-        seq, followed = self._followed
-        if seq != entry.seq:  # else it was followed already, and is to be judged again
-            followed = self._receive(self.group, entry)
-        if not isinstance(followed, Group) or followed.change is None:
+        policy, group = self.policy, self.group
+
+        def judge(followed: Group) -> None:
+            if followed.change is None:
+                raise ProtocolError("it is no commit")
+            after = self.account.members(followed)
+            void = self.account.void(group, now) if followed.change.removed else ()
+            rules.check(policy, followed.change, self.members, after, void=void)
+
+        followed = self._receive(group, entry, judge)
+        if not isinstance(followed, Group):
             raise ProtocolError("it is no commit")
-        self._followed = entry.seq, followed
-        void = self.account.void(self.group, now)
-        after = self.account.members(followed)
-        rules.check(self.policy, followed.change, self.members, after, void=void)
         return followed
 
     def void(self, now: float) -> set[int]:
         """Return the leaves, but ours, that must go before anything is encrypted."""
-        assert self.group is not None
-        return set(self.account.faults(self.group, now)) - {self.group.index}
+        group = self.group
+        assert group is not None
+        asked = group.tree, self.account.authenticator, now // MINUTE
+        known, found = self._void
+        if known != asked:
+            found = set(self.account.faults(group, now)) - {group.index}
+            self._void = asked, found
+        return found
 
-    def _receive(self, group: Group, entry: LogEntry) -> object:
+    def _receive(
+        self, group: Group, entry: LogEntry, judge: Callable[[Group], object] | None = None
+    ) -> object:
         if entry.epoch != self.epoch:
             raise ProtocolError("it is of another epoch than the room is in")
         message = decode_message(entry.body)
         match message:
-            case PrivateMessage(content_type=kind) if kind == _CONTENT[entry.kind]:
-                return group.receive(message)
+            case PrivateMessage(content_type=kind) if kind == _CONTENT.get(entry.kind):
+                return group.receive(message, judge=judge)
             case PublicMessage() if entry.kind == "commit" and isinstance(
                 message.content.sender, NewMemberCommit
             ):
-                return group.receive(message)
+                return group.receive(message, judge=judge)
         raise ProtocolError("it is not what the server says it is")
 
 

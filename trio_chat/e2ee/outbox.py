@@ -2,25 +2,24 @@
 
 The rules of the wire: the counter `n` is contiguous, a refused parcel does not use its number
 up, and those that were sent behind it are refused for that. So after a refusal nothing is sent
-until all that flies is answered; then what was refused is sealed anew, in its old order.
-
-What is sealed for an epoch that is over is never sent again: its keys are used up, and others
-take their place.
+until all that flies is answered; then what was refused goes out again, in its old order: the
+same bytes as long as the epoch is the same, or else the others would miss too many keys to read
+what comes next. What is sealed for an epoch that is over is sealed anew.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
 
 import attrs
 
 from trio_chat.e2ee.changes import Changes, Outgoing
 from trio_chat.e2ee.store import SealedStore
 
-__all__ = ["MESSAGE", "Outbox", "new_id"]
+__all__ = ["MESSAGE", "TURNINGS", "Outbox", "new_id"]
 
+TURNINGS = ("commit", "create")  # the kinds that end an epoch
 MESSAGE = "message"  # the kind of what people say; all others are made anew when refused
 
 new_id = itertools.count(1).__next__
@@ -62,22 +61,14 @@ class Outbox:
         return sum(n > self.taken for n in self._sealed)
 
     @property
-    def settled(self) -> bool:
-        """Is nothing in flight, and nothing refused that must be made anew first?"""
-        return not self.flying
-
-    @property
     def draining(self) -> bool:
         """Was something refused, so that nothing may be sent before the rest is answered?"""
         return bool(self._refused)
 
     @property
-    def turning(self) -> Outgoing | None:
-        """Return what would end the room's epoch, if that is in flight."""
-        for n, row in self._sealed.items():
-            if n > self.taken and row.kind in ("commit", "join", "create"):
-                return row
-        return None
+    def knocked(self) -> bool:
+        """Is there a commit of ours of which it is not known yet whether it was taken?"""
+        return any(row.kind in TURNINGS for row in self._sealed.values())
 
     def caller(self, row: Outgoing) -> int | None:
         """Return what `say` returned for a row, if that was in this run of the program."""
@@ -91,10 +82,27 @@ class Outbox:
         self._unwritten.append((token, payload))
         return token
 
-    def withdraw(self) -> Iterator[int]:
-        """Drop all that nobody has sealed yet, but for what is written down; give the ids."""
-        while self._unwritten:
-            yield self._unwritten.popleft()[0]
+    def take_back(self, token: int) -> bool:
+        """Do not send what `say` returned this for; false if it may be on its way already."""
+        for each in self._unwritten:
+            if each[0] == token:
+                self._unwritten.remove(each)
+                return True
+        return False
+
+    def withdraw(self, changes: Changes) -> tuple[list[int], int]:
+        """Drop all that waits to be sealed.
+
+        Returns:
+            What `say` returned for it, and of how many messages that is not known any more.
+        """
+        rows = [self.settle(changes, row) for row in self._waiting]
+        tokens = [token for token in rows if token is not None]
+        unknown = len(rows) - len(tokens)
+        tokens += [token for token, _ in self._unwritten]
+        self._waiting.clear()
+        self._unwritten.clear()
+        return tokens, unknown
 
     def peek(self, changes: Changes, limit: int) -> list[Outgoing]:
         """Return the next messages to be sealed, at most `limit`, all written down."""
@@ -134,8 +142,9 @@ class Outbox:
 
     def echo(self, n: int) -> Outgoing | None:
         """The server has taken `n`: return what that was, if it is known."""
+        if n > self._given:
+            return None  # which cannot be: it takes no counter that was not given
         self.taken = max(self.taken, n)
-        self._given = max(self._given, n)
         self._refused.discard(n)
         return self._sealed.pop(n, None)
 
@@ -185,7 +194,7 @@ class Outbox:
             changes.settle(row.id)
         messages = [row for row in back if row.kind == MESSAGE]
         for row in messages:
-            changes.unseal(row.id)
-        plain = [attrs.evolve(row, n=None, epoch=None, sealed=None) for row in messages]
-        self._waiting = deque(sorted((*plain, *self._waiting), key=lambda row: row.id))
+            changes.unsend(row.id)
+        again = [attrs.evolve(row, n=None) for row in messages]
+        self._waiting = deque(sorted((*again, *self._waiting), key=lambda row: row.id))
         return others

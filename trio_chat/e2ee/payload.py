@@ -29,6 +29,7 @@ __all__ = [
     "Topic",
     "Unknown",
     "Verify",
+    "beginning",
     "decode_payload",
     "encode_payload",
 ]
@@ -108,8 +109,9 @@ def encode_payload(payload: Payload) -> bytes:
         ValueError: It is too large, or such that nobody would take it.
     """
     if isinstance(payload, Unknown):
-        return payload.data
-    data = _encode((_NAMES[type(payload)], _fields(payload)))
+        data = payload.data
+    else:
+        data = _encode((_NAMES[type(payload)], _fields(payload)))
     try:
         decode_payload(data)
     except DecodeError as error:
@@ -143,6 +145,11 @@ def decode_payload(data: bytes) -> Payload:
     if known != list(_fields(payload).items()):
         raise DecodeError("the payload is not in its one encoding")
     return payload
+
+
+def beginning(kind: type[_Known]) -> bytes:
+    """Return what the encoding of each payload of a kind begins with."""
+    return b"\x92" + _encode(_NAMES[kind])
 
 
 def _fields(payload: _Known) -> dict[str, Any]:

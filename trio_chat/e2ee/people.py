@@ -184,11 +184,15 @@ class People:
 
     def blocking(self, identities: Iterable[DeviceIdentity]) -> list[Key]:
         """Return who of those in a room keeps us from writing there, sorted; best nobody."""
+        verified = {user for user, keys in self._known.items() if any(keys.values())}
+        if not verified:
+            return []
         return sorted(
-            user
-            for user, devices in _by_user(identities).items()
-            if any(self._known.get(user, {}).values())
-            and any(each.fingerprint not in self._known[user] for each in devices)
+            {
+                each.key
+                for each in identities
+                if each.key in verified and each.fingerprint not in self._known[each.key]
+            }
         )
 
     def standing(self, who: DeviceIdentity | Key, now: datetime | None = None) -> Shown:

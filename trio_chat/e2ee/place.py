@@ -16,7 +16,15 @@ from trio_chat import names
 from trio_chat.e2ee.identity import DeviceIdentity
 from trio_chat.e2ee.policy import NotAllowed, RoomPolicy, Who
 
-__all__ = ["Former", "Place"]
+__all__ = ["Former", "NotTheRoom", "Place", "Unvouched"]
+
+
+class NotTheRoom(NotAllowed):
+    """What somebody shows as a room's group cannot be it."""
+
+
+class Unvouched(NotAllowed):
+    """It may be the room's group, but nobody whom we know from there says so."""
 
 
 @attrs.frozen
@@ -50,20 +58,22 @@ class Place:
             return RoomPolicy(name=self.name, add=Who.MEMBERS, open=True)
         return RoomPolicy(name=self.name, admins=(self.me,))
 
-    def check(self, policy: RoomPolicy) -> None:
-        """Judge the policy of a group that is said to be the room's.
+    def check(self, policy: RoomPolicy, users: Iterable[str] = ()) -> None:
+        """Judge a group that is said to be the room's, by its policy and who is in it.
 
         Raises:
-            NotAllowed: It is another room's, or one of another kind.
+            NotTheRoom: It is another room's, or one of another kind.
         """
         if policy.name != self.name:
-            raise NotAllowed("somebody", "gave another room's group for this one")
+            raise NotTheRoom("somebody", "gave another room's group for this one")
         if self.people:
             fits = attrs.evolve(policy, retention=None) == self.policy()
         else:
             fits = policy.open == self.open and policy.add is not Who.NOBODY
         if not fits:
-            raise NotAllowed("somebody", "made the room's group one of another kind")
+            raise NotTheRoom("somebody", "made the room's group one of another kind")
+        if self.people and not {*users} <= {*self.people}:
+            raise NotTheRoom("somebody", "put somebody else into a room of two")
 
 
 @attrs.frozen
@@ -74,35 +84,71 @@ class Former:
         group_id: Its name in MLS.
         policy: What its members had agreed on.
         members: The fingerprints of each user's keys.
+        epoch: The last one that we were in, as MLS counts.
+        poisoned: Whether somebody has then brought it to where its rules do not allow.
     """
 
     group_id: bytes
     policy: RoomPolicy
     members: Mapping[str, AbstractSet[str]]
+    epoch: int = 0
+    poisoned: bool = False
 
     @classmethod
-    def of(cls, group_id: bytes, policy: RoomPolicy, members: Iterable[DeviceIdentity]) -> Self:
+    def of(
+        cls, group_id: bytes, policy: RoomPolicy, members: Iterable[DeviceIdentity], epoch: int
+    ) -> Self:
         """Return what is to be remembered of a group."""
         known: dict[str, set[str]] = {}
         for one in members:
             known.setdefault(one.key, set()).add(one.fingerprint)
-        return cls(group_id, policy, known)
+        return cls(group_id, policy, known, epoch)
 
-    def check(self, group_id: bytes, policy: RoomPolicy, signer: DeviceIdentity) -> None:
+    def check(
+        self,
+        group_id: bytes,
+        epoch: int,
+        policy: RoomPolicy,
+        signer: DeviceIdentity,
+        users: AbstractSet[str],
+    ) -> None:
         """Judge a group that is said to go on with this one, by who vouches for it.
 
-        Going on in the same group, after a gap, is as good as having been there. A group that
-        began anew must keep to the same admins, and be shown by somebody who was there.
+        What happened in between, nobody here has judged, and everybody can give a group the name
+        of another. So in a closed room it has to be shown by somebody who was there, and to be no
+        other than they could have made it by the rules that were.
+
+        Args:
+            group_id: Its name in MLS.
+            epoch: The first one that we would be in.
+            policy: Its policy.
+            signer: Who shows it.
+            users: Who is in it.
 
         Raises:
-            NotAllowed: It does not.
+            NotTheRoom: It cannot be.
+            Unvouched: It cannot be either, unless we have missed what happened in between.
         """
-        if group_id == self.group_id or self.policy.open:
+        same = group_id == self.group_id
+        if same and epoch <= self.epoch:
+            raise NotTheRoom(signer.user, "shows the room's group as it was long ago")
+        if self.policy.open:
             return
-        if policy.admins != self.policy.admins:
-            raise NotAllowed(signer.user, "began the room anew with other admins")
         if signer.fingerprint not in self.members.get(signer.key, ()):
-            raise NotAllowed(signer.user, "began the room anew, and was not in it")
+            kind = Unvouched if same else NotTheRoom
+            raise kind(signer.user, "shows the room's group, and was not in it")
+        if self.policy.is_admin(signer):
+            return
+        if same and self.poisoned:
+            raise NotTheRoom(signer.user, "went on with a group that broke the room's rules")
+        if policy != self.policy:
+            raise NotTheRoom(signer.user, "shows the room's group with other rules")
+        strangers = users - self.members.keys() - {*self.policy.admins}
+        if strangers and not self.policy.allows(self.policy.add, signer):
+            kind = Unvouched if same else NotTheRoom
+            raise kind(
+                signer.user, f"shows the room's group with {' and '.join(sorted(strangers))}"
+            )
 
     def may_begin_anew(self, me: str) -> bool:
         """Return whether the room's group is ours to replace when it cannot be used."""

@@ -233,13 +233,20 @@ class SealedStore:
             after: Only those with a larger one, and the first ones of them.
             limit: How many, at most.
         """
-        place = " AND seq {} ?2 AND log = (SELECT log FROM cursor WHERE cursor.room = ?1)"
+        newest = "(SELECT log FROM history WHERE room = ?1 ORDER BY id DESC LIMIT 1)"
+        place = f" AND seq {{}} ?2 AND log = {newest}"
         if after is not None:
             condition = f"WHERE room = ?1{place.format('>')} ORDER BY id LIMIT ?3"
             return self._entries(condition, room, after, limit)[::-1]
         bound = place.format("<") if before is not None else " AND ?2 IS NULL"
         condition = f"WHERE room = ?1{bound} ORDER BY id DESC LIMIT ?3"
         return self._entries(condition, room, before, limit)
+
+    def last(self, room: str, beginning: bytes) -> Entry | None:
+        """Return the last entry of a room with a payload that begins so."""
+        condition = "WHERE room = ?1 AND substr(payload, 1, ?2) = ?3 ORDER BY id DESC LIMIT 1"
+        found = self._entries(condition, room, len(beginning), beginning)
+        return found[0] if found else None
 
     def search(self, words: str, *, room: str | None = None, limit: int = 50) -> list[Entry]:
         """Return the last entries with all of these words, oldest first.

@@ -16,7 +16,7 @@ from trio_chat.e2ee.account import Account
 from trio_chat.e2ee.delivery import Info, Kind, Parcel
 from trio_chat.e2ee.identity import DeviceIdentity
 from trio_chat.e2ee.place import Former, Place
-from trio_chat.e2ee.policy import RoomPolicy
+from trio_chat.e2ee.policy import MAX_DEVICES, RoomPolicy
 from trio_chat.mls import (
     Add,
     Group,
@@ -26,11 +26,14 @@ from trio_chat.mls import (
     LeafChanges,
     LeafNode,
     Member,
+    PrivateMessage,
     ProposalRef,
+    Proposed,
     ProtocolError,
     Remove,
     Update,
     Welcome,
+    choose,
     decode_message,
     encode_message,
 )
@@ -124,7 +127,8 @@ def join(account: Account, place: Place, info: Info, former: Former | None, now:
     """Join a group by a commit of our own, in place of an older leaf of this device.
 
     Raises:
-        NotAllowed: The group's policy does not let us, or is not that of the room.
+        NotTheRoom: It is not the room's group.
+        NotAllowed: Its policy does not let us.
         MLSError: The GroupInfo or the tree breaks a rule.
     """
     message = decode_message(info.body)
@@ -132,7 +136,6 @@ def join(account: Account, place: Place, info: Info, former: Former | None, now:
         raise ProtocolError("what the server gave is no GroupInfo")
     context = message.group_context
     policy = RoomPolicy.of(context.extensions)
-    place.check(policy)
     bundle = account.bundle(now)
 
     me = account.identity
@@ -151,8 +154,11 @@ def join(account: Account, place: Place, info: Info, former: Former | None, now:
         authenticate=account.services.authenticate,
     )
     group = made.group
+    users = {one.key for one in before.values()}
+    place.check(policy, users)
     if former is not None:
-        former.check(context.group_id, policy, before[message.signer])
+        at = context.epoch + 1
+        former.check(context.group_id, at, policy, before[message.signer], users)
     assert group.change is not None
     rules.check(policy, group.change, before, account.members(group))
     return Draft(kind="commit", group=group, body=encode_message(made.message))
@@ -166,35 +172,23 @@ def turn(account: Account, group: Group, change: Change) -> Draft:
         MLSError: A rule of MLS is broken.
     """
     policy, before = policy_of(group), account.members(group)
-    there = {(one.key, one.device_id) for one in before.values()}
-    guests = [
-        guest
-        for guest in change.guests
-        if (guest.identity.key, guest.identity.device_id) not in there
-    ]
     gone = {i for i, one in before.items() if i in change.void or one.key in change.remove}
-    covered = [
-        reference
-        for reference in change.proposals
-        if not _overlaps(group.pending[reference].proposal, gone)
-    ]
-    proposals: list[Add | Remove | GroupContextExtensions] = [
-        *(Remove(index) for index in sorted(gone - {group.index})),
-        *(Add(guest.package) for guest in guests),
-    ]
+    gone.discard(group.index)
+    given: list[Remove | GroupContextExtensions] = [Remove(index) for index in sorted(gone)]
     if change.policy is not None and change.policy != policy:
-        proposals.append(GroupContextExtensions(change.policy.as_extensions()))
+        given.append(GroupContextExtensions(change.policy.as_extensions()))
+    staying = [one for index, one in before.items() if index not in gone]
+    guests, covered = _fitting(group, given, _with_room(staying, change.guests), change.proposals)
     device = account.device
     renewed: LeafChanges = {}
     if device.signature_key.public != group.own_leaf.signature_key:
         renewed = {"signature_key": device.signature_key, "credential": device.credential}
-    small = len(group.ratchet_tree()) <= SMALL_TREE
-    made = group.commit(
-        *proposals,
-        cover=covered,
-        ratchet_tree=small,
-        **renewed,
-    )
+    proposals: list[Add | Remove | GroupContextExtensions] = [
+        *given,
+        *(Add(guest.package) for guest in guests),
+    ]
+    small = bool(guests) and len(group.ratchet_tree()) <= SMALL_TREE
+    made = group.commit(*proposals, cover=covered, ratchet_tree=small, **renewed)
     after = account.members(made.group)
     assert made.group.change is not None
     rules.check(policy, made.group.change, before, after, void=change.void)
@@ -207,6 +201,56 @@ def turn(account: Account, group: Group, change: Change) -> Draft:
     )
 
 
+def _with_room(there: Iterable[DeviceIdentity], guests: Iterable[Guest]) -> list[Guest]:
+    """Leave out the guests that are there already, or are too many of one user."""
+    found: list[Guest] = []
+    devices = {(one.key, one.device_id) for one in there}
+    for guest in guests:
+        one = guest.identity
+        many = sum(user == one.key for user, _ in devices) >= MAX_DEVICES
+        if (one.key, one.device_id) not in devices and not many:
+            devices.add((one.key, one.device_id))
+            found.append(guest)
+    return found
+
+
+def _fitting(
+    group: Group,
+    given: Sequence[Remove | GroupContextExtensions],
+    guests: Sequence[Guest],
+    references: Iterable[ProposalRef],
+) -> tuple[list[Guest], list[ProposalRef]]:
+    """Return which guests and proposals of others can be in one commit with what is given.
+
+    The rest has keys that are there already, say, or two wishes for one leaf; by such things
+    nobody is to keep us from committing.
+    """
+    adds = {id(guest.package): guest for guest in guests}
+    me = Member(group.index)
+    candidates = [
+        *(Proposed(me, Add(guest.package)) for guest in guests),
+        *(group.pending[reference] for reference in references),
+    ]
+    if not candidates:
+        return [], []
+    ours = [Proposed(me, proposal) for proposal in given]
+    found = choose(candidates, ours, group.index, group.tree, group.context)
+    return (
+        [adds[id(p.proposal.key_package)] for p in found if isinstance(p.proposal, Add)],
+        [each.reference for each in found if each.reference is not None],
+    )
+
+
+def fits(group: Group, sealed: bytes) -> bool:
+    """Return whether a message was encrypted in the epoch that the group is in."""
+    message, at = decode_message(sealed), group.context
+    return (
+        isinstance(message, PrivateMessage)
+        and message.group_id == at.group_id
+        and message.epoch == at.epoch
+    )
+
+
 def update(group: Group) -> Draft:
     """Propose fresh keys of ours, for others to commit."""
     message = group.propose(group.make_update())
@@ -214,7 +258,7 @@ def update(group: Group) -> Draft:
 
 
 def acceptable(
-    group: Group, policy: RoomPolicy, members: Mapping[int, DeviceIdentity]
+    account: Account, group: Group, policy: RoomPolicy, members: Mapping[int, DeviceIdentity]
 ) -> list[ProposalRef]:
     """Return the proposals of others that a commit of ours may cover, by reference.
 
@@ -230,8 +274,9 @@ def acceptable(
             case Remove(removed=index) if index != group.index and index in members:
                 if members[index].key == actor.key or policy.allows(policy.remove, actor):
                     found.append(reference)
-            case Update() if proposed.sender != Member(group.index):
-                found.append(reference)
+            case Update(leaf_node=leaf) if proposed.sender != Member(group.index):
+                if _same_device(account.identify(leaf), actor):
+                    found.append(reference)
             case _:
                 pass
     return found
@@ -250,7 +295,3 @@ def users_of(guests: Iterable[Guest]) -> set[names.Key]:
 
 def _same_device(one: DeviceIdentity, other: DeviceIdentity) -> bool:
     return one.key == other.key and one.device_id == other.device_id
-
-
-def _overlaps(proposal: object, gone: Collection[int]) -> bool:
-    return isinstance(proposal, Remove) and proposal.removed in gone

@@ -25,6 +25,7 @@ ABSENCE = 3600.0  # seconds away, after which our keys are renewed
 USE = 86400.0  # seconds of use likewise
 MESSAGES = 100  # sent likewise
 SPREAD = 30.0  # seconds over which those who come back together renew theirs
+SKIPPED = 16  # messages that were not sent in one epoch, likewise
 RANK = 2.0  # seconds between members who could all do the same thing
 RANKS = 8
 
@@ -66,6 +67,7 @@ class Wishes:
         self._name = f"update of {room}"
         self._uniform = uniform
         self._wishes: dict[int, Wish] = {}
+        self._skipped = 0  # messages that were encrypted and not taken
         self._heard: float | None = None  # when to commit what others propose
         self._void: float | None = None  # when to take out who must go
         self._update: float | None = None  # when to renew our keys
@@ -130,15 +132,42 @@ class Wishes:
         """A message of ours is in the log."""
         self._sent += 1
 
-    def turned(self, users: Collection[str], now: float, *, ours: bool) -> list[int]:
-        """An epoch has begun, with these users; return the ids of the wishes that came true."""
+    def skipped(self) -> None:
+        """A message was encrypted, and is not sent; others cannot skip many of its keys."""
+        self._skipped += 1
+
+    def turned(
+        self,
+        before: Collection[str],
+        users: Collection[str],
+        now: float,
+        *,
+        ours: bool,
+        renewed: bool = False,
+    ) -> list[int]:
+        """An epoch has begun; return the ids of the wishes that came true.
+
+        Args:
+            before: Who was there in the last one.
+            users: Who is in this one.
+            now: The time.
+            ours: Whether it is by a commit of ours.
+            renewed: Whether it brought an Update of ours, if it is not.
+        """
         self._heard = self._void = None
-        if ours:
+        self._skipped = 0
+        if ours or renewed:
             self._turned, self._sent, self._update = now, 0, None
-        done = [token for token, wish in self._wishes.items() if _is_true(wish, users)]
+        # Who was there already may have other devices, which only our own commit brings.
+        come = users if ours else set(users).difference(before)
+        done = [token for token, wish in self._wishes.items() if _is_true(wish, users, come)]
         for token in done:
             del self._wishes[token]
         return done
+
+    def proposed(self, now: float) -> None:
+        """Fresh keys of ours are proposed; if nobody commits that, we do."""
+        self._update = now + self._uniform(SPREAD, 2 * SPREAD)
 
     def save(self, changes: Changes, now: float) -> None:
         """Write down what decides about renewing."""
@@ -178,7 +207,7 @@ class Wishes:
         if proposals:
             self.heard(now, members)
             reasons.append((now if talking else self._heard or now, "proposal"))
-        if renewal:
+        if renewal or self._skipped >= SKIPPED:
             reasons.append((now, "renewal"))
         if self._sent >= MESSAGES or (self._sent and self._turned and now > self._turned + USE):
             self.update(now)
@@ -187,10 +216,10 @@ class Wishes:
         return min(reasons, default=(math.inf, None))
 
 
-def _is_true(wish: Wish, users: Collection[str]) -> bool:
+def _is_true(wish: Wish, users: Collection[str], come: Collection[str]) -> bool:
     match wish:
         case Invite(user=user):
-            return user in users
+            return user in come
         case Kick(user=user):
             return user not in users
     return False

@@ -81,7 +81,7 @@ from trio_chat.mls.nodes import (
     X509Credential,
 )
 from trio_chat.mls.outside import propose_externally, propose_to_join
-from trio_chat.mls.proposals import Change, Proposed
+from trio_chat.mls.proposals import Change, Proposed, choose
 from trio_chat.mls.resuming import begin_anew, branch
 from trio_chat.mls.signature import SignatureKey
 from trio_chat.mls.state import restore, restore_bundle, snapshot, snapshot_bundle
@@ -137,6 +137,7 @@ __all__ = [
     "begin_anew",
     "branch",
     "check_key_package",
+    "choose",
     "decode_message",
     "encode_message",
     "propose_externally",

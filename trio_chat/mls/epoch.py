@@ -137,6 +137,12 @@ class Epoch:
         return self.secrets.epoch_authenticator
 
     @property
+    def handshakes(self) -> int:
+        """How many proposals and commits of ours were encrypted in this epoch."""
+        ratchets = self.secret_tree.ratchets.get(self.index)
+        return ratchets[0].generation if ratchets else 0
+
+    @property
     def own_leaf(self) -> LeafNode:
         """Our leaf."""
         leaf = self.tree.leaf(self.index)

@@ -158,7 +158,7 @@ class Opened:
     """A decrypted content, and how to forget the key that it used."""
 
     content: AuthenticatedContent
-    consume: Callable[[], None]
+    consume: Callable[[], int]
 
 
 def seal_private(
@@ -243,8 +243,9 @@ def open_private(
         raise DecodeError("padding must be zero")
     opened = AuthenticatedContent(WireFormat.PRIVATE_MESSAGE, content, signature, tag)
 
-    def consume() -> None:
-        secret_tree.ratchet(sender.leaf_index, message.content_type).consume(sender.generation)
+    def consume() -> int:
+        ratchet = secret_tree.ratchet(sender.leaf_index, message.content_type)
+        return ratchet.consume(sender.generation)
 
     return Opened(opened, consume)
 

@@ -15,8 +15,8 @@ Nothing is to be undone: whoever loses the race for an epoch drops its `CommitRe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Unpack
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, Unpack
 
 import attrs
 
@@ -61,6 +61,7 @@ from trio_chat.mls.messages import (
 from trio_chat.mls.nodes import Extension, KeyPackage, UpdateSource
 from trio_chat.mls.proposals import Proposed, check_proposal, choose
 
+Judge: TypeAlias = "Callable[[Group], object] | None"
 PADDING = 256  # bytes
 MAX_PENDING = 64  # proposals of one sender in an epoch; those who are no members count as one
 
@@ -72,6 +73,7 @@ class Received:
     sender: int
     data: bytes = attrs.field(repr=False)
     authenticated_data: bytes = attrs.field(repr=False)
+    ahead: int = attrs.field(default=0, eq=False)  # so many skipped; < 0: skipped before itself
 
 
 class Group(Epoch):
@@ -330,8 +332,10 @@ class Group(Epoch):
 
     # Hearing
 
-    def receive(self, message: MLSMessage) -> Received | Proposed | Group:
+    def receive(self, message: MLSMessage, *, judge: Judge = None) -> Received | Proposed | Group:
         """Take a message from another member, or from somebody outside who may send one.
+
+        Where a commit leads, `judge` sees first: if it raises, nothing has happened.
 
         Returns:
             Application data, a proposal, which is now `pending`, or the group in its next epoch.
@@ -364,8 +368,11 @@ class Group(Epoch):
             raise ProtocolError("the message is our own")
         verify_content(content, self.tree, self.context)
         result = self._take(content)
+        if judge is not None and isinstance(result, Group):
+            judge(result)
         if opened is not None:
-            opened.consume()
+            ahead = opened.consume()
+            return attrs.evolve(result, ahead=ahead) if isinstance(result, Received) else result
         return result
 
     def _check_place(self, group_id: bytes, epoch: int) -> None:

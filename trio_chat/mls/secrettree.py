@@ -66,17 +66,23 @@ class Ratchet:
             secret = self._next_secret(secret, passed)
         return self._key(secret, generation)
 
-    def consume(self, generation: int) -> None:
-        """Forget the key of `generation`, which has done its work, and keep those skipped."""
-        if generation < self.generation:
+    def consume(self, generation: int) -> int:
+        """Forget the key of `generation`, which has done its work, and keep those skipped.
+
+        Returns:
+            How many were skipped for it; less than 0 if it was itself skipped before.
+        """
+        ahead = generation - self.generation
+        if ahead < 0:
             del self.skipped[generation]
-            return
+            return ahead
         while self.generation < generation:
             self.skipped[self.generation] = self._key(self.secret, self.generation)
             self._step()
         self._step()
         while len(self.skipped) > self.max_skip:
             del self.skipped[next(iter(self.skipped))]
+        return ahead
 
     def _step(self) -> None:
         self.secret = self._next_secret(self.secret, self.generation)

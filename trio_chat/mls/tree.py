@@ -21,12 +21,14 @@ NodeValue = LeafNode | ParentNode
 class RatchetTree:
     """A tree of `leaf_count` leaves, a power of two; nodes are addressed as in `treemath`."""
 
-    __slots__ = ("_hashes", "_nodes", "suite")
+    __slots__ = ("_encoded", "_frozen", "_hashes", "_nodes", "suite")
 
     def __init__(self, suite: CipherSuite, nodes: list[NodeValue | None]) -> None:
         self.suite = suite
         self._nodes = nodes
         self._hashes: list[bytes | None] = [None] * len(nodes)
+        self._frozen = False
+        self._encoded: bytes | None = None  # once it is frozen
 
     @classmethod
     def decode(cls, suite: CipherSuite, data: bytes) -> RatchetTree:
@@ -43,13 +45,19 @@ class RatchetTree:
 
     def encode(self) -> bytes:
         """Write the ratchet_tree extension: without the blank nodes at the end."""
+        if self._encoded is not None:
+            return self._encoded
         end = len(self._nodes)
         while end and self._nodes[end - 1] is None:
             end -= 1
-        return encode_as(tuple[Node | None, ...], tuple(self._nodes[:end]))
+        encoded = encode_as(tuple[Node | None, ...], tuple(self._nodes[:end]))
+        if self._frozen:
+            self._encoded = encoded
+        return encoded
 
     def freeze(self) -> None:
         """Make changing this tree, not a copy of it, a TypeError from now on."""
+        self._frozen = True
         self._nodes = tuple(self._nodes)  # type: ignore[assignment]  # which is the purpose
 
     def copy(self) -> RatchetTree:
@@ -58,6 +66,7 @@ class RatchetTree:
         other.suite = self.suite
         other._nodes = list(self._nodes)
         other._hashes = self._hashes.copy()
+        other._frozen, other._encoded = False, None
         return other
 
     def __len__(self) -> int:

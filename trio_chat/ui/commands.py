@@ -13,25 +13,33 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from trio_chat.errors import ChatError
-from trio_chat.text import safe, safe_lines
-from trio_chat.ui import people, render
+from trio_chat.text import safe
+from trio_chat.ui import actions, keys, people, render
+from trio_chat.ui.errors import UsageError
 
 if TYPE_CHECKING:
     from trio_chat.ui.core import Core
 
 __all__ = ["COMMANDS", "Argument", "Call", "Command", "UsageError", "Words", "find", "parse"]
 
-What = Literal["ROOM", "USER", "TEXT", "COMMAND", "NAME", "PASSWORD", "DEVICE", "WHEN"]
-
-
-class UsageError(ChatError):
-    """A line that is meant as a command cannot be one: the user's slip. Nothing was sent."""
+What = Literal[
+    "ROOM",
+    "USER",
+    "TEXT",
+    "COMMAND",
+    "NAME",
+    "--plain",
+    "yes|no",
+    "qr",
+    "PASSWORD",
+    "DEVICE",
+    "WHEN",
+]
 
 
 @attrs.frozen
 class Argument:
-    """One argument; `TEXT`, or `PASSWORD`, takes the rest of the line as it stands."""
+    """One argument; `TEXT`, or `PASSWORD`, takes the rest, what begins with `--` only itself."""
 
     what: What
     optional: bool = False
@@ -105,6 +113,8 @@ def _arguments(command: Command, rest: str) -> tuple[str | None, ...]:
     for argument in command.arguments:
         if argument.what in ("TEXT", "PASSWORD"):
             value, rest = rest, ""
+        elif argument.what.startswith("--") and rest.partition(" ")[0].casefold() != argument.what:
+            value = ""
         else:
             value, _, rest = rest.partition(" ")
             rest = rest.lstrip()
@@ -142,98 +152,6 @@ async def _help(core: Core, name: str | None) -> None:
     await core.show(*render.result(f"{command.usage}  {command.help}{aliases}"))
 
 
-async def _users(core: Core, room: str | None) -> None:
-    room = room or core.room_name
-    where = f"in {room}" if room else "on the server"
-    await core.show(*render.users(await core.client.users(room), core.reader, where))
-
-
-async def _rooms(core: Core) -> None:
-    found = await core.client.list_rooms()
-    core.remember_rooms(found)
-    await core.show(*render.rooms(found, core.reader, core.client.rooms))
-
-
-async def _create(core: Core, room: str) -> None:
-    await core.client.create(room)
-    await core.enter(room)
-
-
-async def _join(core: Core, room: str) -> None:
-    await core.enter(room)
-
-
-async def _leave(core: Core, room: str | None) -> None:
-    await core.leave_room(room)
-
-
-async def _msg(core: Core, user: str, text: str) -> None:
-    await core.say(await core.client.direct(user.removeprefix("@")), text)
-
-
-async def _me(core: Core, text: str) -> None:
-    await core.say(core.open_room(), text, form="action")
-
-
-async def _topic(core: Core, text: str | None) -> None:
-    room = core.open_room()
-    if text is not None:
-        await room.set_topic(text)
-        return
-    topic = f"the topic of {room.name} is: {room.topic}" if room.topic else "there is no topic"
-    await core.show(*render.result(safe(topic)))
-
-
-async def _away(core: Core, text: str | None) -> None:
-    await core.client.set_away(text or "away")
-    await core.show(*render.notice("you are away; /back ends it"))
-
-
-async def _back(core: Core) -> None:
-    await core.client.set_away(None)
-    await core.show(*render.notice("you are back"))
-
-
-async def _whois(core: Core, user: str) -> None:
-    found = await core.client.whois(user.removeprefix("@"))
-    await core.show(*render.person(found, core.reader))
-
-
-async def _fp(core: Core, user: str | None) -> None:
-    if user is not None:
-        found = await core.client.whois(user.removeprefix("@"))
-        name = safe(found.user, 64)
-        if not found.fingerprints:
-            await core.show(*render.result(f"{name} is not here now"))
-        for digest in found.fingerprints:
-            await core.show(*render.result(f"{name}  {render.fingerprint(digest)}"))
-        return
-    await core.show(
-        *render.result(f"you, {core.client.user}  {render.fingerprint(core.fingerprint)}"),
-        *render.result(f"the server  {render.fingerprint(core.client.server_fingerprint)}"),
-    )
-
-
-async def _server(core: Core, text: str) -> None:
-    answer = await core.client.ask_server(text)
-    for line in safe_lines(answer):
-        await core.show(*render.result(f"the server: {line}"))
-
-
-async def _nick(core: Core, name: str | None) -> None:
-    await core.client.set_nick(name)
-    said = f"you are shown as {name} beside your own name" if name else "you bear no other name now"
-    await core.show(*render.notice(said))
-
-
-async def _clear(core: Core) -> None:
-    await core.clear()
-
-
-async def _quit(core: Core) -> None:
-    await core.quit()
-
-
 _ROOM, _USER, _TEXT = Argument("ROOM"), Argument("USER"), Argument("TEXT")
 
 
@@ -253,63 +171,107 @@ COMMANDS: tuple[Command, ...] = (
         name="/users",
         aliases=("/usuarios", "!usuarios", "/names", "/who"),
         arguments=(_optional("ROOM"),),
-        help="who is here, and on which devices",
-        run=_users,
+        help="who is here, who can read, and on which devices",
+        run=actions.users,
     ),
     Command(
         name="/rooms",
         aliases=("/list", "/salas"),
         help="the rooms there are; * marks those you are in",
-        run=_rooms,
+        run=actions.rooms,
     ),
-    Command(name="/create", arguments=(_ROOM,), help="make a room and enter it", run=_create),
-    Command(name="/join", arguments=(_ROOM,), help="enter a room, or switch to it", run=_join),
+    Command(
+        name="/create",
+        arguments=(Argument("--plain", optional=True), _ROOM),
+        help="make a room; --plain: the server can read it",
+        run=actions.create,
+    ),
+    Command(
+        name="/join", arguments=(_ROOM,), help="enter a room, or switch to it", run=actions.join
+    ),
     Command(
         name="/leave",
         aliases=("/part",),
         arguments=(_optional("ROOM"),),
         help="leave this room or another",
-        run=_leave,
+        run=actions.leave,
     ),
     Command(
         name="/msg",
         aliases=("/to", "/w"),
         arguments=(_USER, _TEXT),
-        help="a private message; the server can read it",
-        run=_msg,
+        help="a private message, end-to-end encrypted",
+        run=actions.msg,
     ),
-    Command(name="/me", arguments=(_TEXT,), help="say what you do: * alice waves", run=_me),
+    Command(name="/me", arguments=(_TEXT,), help="say what you do: * alice waves", run=actions.me),
     Command(
         name="/topic",
         arguments=(_optional("TEXT"),),
         help="show or set the topic of this room",
-        run=_topic,
+        run=actions.topic,
     ),
-    Command(name="/away", arguments=(_optional("TEXT"),), help="say that you are away", run=_away),
-    Command(name="/back", help="say that you are back", run=_back),
+    Command(
+        name="/away", arguments=(_optional("TEXT"),), help="say that you are away", run=actions.away
+    ),
+    Command(name="/back", help="say that you are back", run=actions.back),
     Command(
         name="/whois",
         arguments=(_USER,),
         help="who somebody is: devices and keys",
-        run=_whois,
+        run=actions.whois,
     ),
     Command(
         name="/fp",
-        arguments=(_optional("USER"),),
-        help="the fingerprint of your key, or of somebody's",
-        run=_fp,
+        arguments=(_optional("USER"), _optional("qr")),
+        help="fingerprints and safety numbers",
+        run=keys.fingerprints,
+    ),
+    Command(
+        name="/verify",
+        arguments=(_USER, _optional("yes|no")),
+        help="compare keys with somebody who is there too",
+        run=keys.verify,
+    ),
+    Command(
+        name="/accept",
+        arguments=(_USER,),
+        help="go on with somebody's new key, unverified",
+        run=keys.accept,
+    ),
+    Command(
+        name="/check",
+        help="eight words, the same for all who see the same people",
+        run=keys.check,
+    ),
+    Command(
+        name="/invite",
+        arguments=(_USER,),
+        help="let somebody into this closed room",
+        run=keys.invite,
+    ),
+    Command(
+        name="/kick",
+        arguments=(_USER,),
+        help="put somebody out of this closed room",
+        run=keys.kick,
+    ),
+    Command(
+        name="/search",
+        arguments=(_TEXT,),
+        help="find words in what this device has read here",
+        run=keys.search,
     ),
     Command(
         name="/server",
         arguments=(_TEXT,),
         help="talk to the server itself, which answers",
-        run=_server,
+        run=actions.server,
     ),
     Command(
         name="/nick",
         arguments=(_optional("NAME"),),
         help="a name shown beside your own; without it, none",
-        run=_nick,
+        run=actions.nick,
     ),
     Command(
         name="/register",
@@ -326,7 +288,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         name="/devices",
         arguments=(_optional("USER"),),
-        help="your devices and their certificates",
+        help="your devices: certificates, and which can read",
         run=people.devices,
     ),
     Command(
@@ -341,12 +303,12 @@ COMMANDS: tuple[Command, ...] = (
         help="stop the server, now or in 5m; for admins",
         run=people.shutdown,
     ),
-    Command(name="/clear", aliases=("/limpiar",), help="clear the screen", run=_clear),
+    Command(name="/clear", aliases=("/limpiar",), help="clear the screen", run=actions.clear),
     Command(
         name="/quit",
         aliases=("/exit", "/salir", "/sair"),
         help="leave the chat",
-        run=_quit,
+        run=actions.leave_chat,
     ),
 )
 """In the order in which /help lists them."""

@@ -54,6 +54,8 @@ class ChatCompleter(Completer):
             yield from _matching(self._core.room_names(), word, len(word))
         elif what == "COMMAND":
             yield from _commands(word if word.startswith("/") else f"/{word}", len(word))
+        elif what != "NAME":  # it says itself what can be typed
+            yield from _matching(what.split("|"), word, len(word))
 
 
 def _commands(word: str, replaced: int | None = None) -> Iterable[Completion]:

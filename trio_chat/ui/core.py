@@ -14,11 +14,12 @@ import attrs
 import trio
 
 from trio_chat import names
-from trio_chat.client import Client, Room, RoomClosed
+from trio_chat.client import Client, KeyChanged, Room, RoomClosed
 from trio_chat.errors import ChatError, ConfigError, Disconnected
 from trio_chat.protocol.frames import RoomInfo
 from trio_chat.text import SafeText, safe
 from trio_chat.ui import commands, render
+from trio_chat.ui.errors import UsageError
 from trio_chat.ui.state import Cursors
 from trio_chat.ui.transcript import Transcript
 
@@ -66,6 +67,7 @@ class Core:
         room_name: The open room, where words go; None if there is none.
         started: Set when the first rooms are entered: words have somewhere to go.
         leaving: Set when the user wants to leave: the face ends then.
+        shown_keys: The fingerprints of people's keys that were on the screen.
     """
 
     client: Client
@@ -77,6 +79,7 @@ class Core:
     room_name: str | None = None
     started: trio.Event = attrs.field(factory=trio.Event)
     leaving: trio.Event = attrs.field(factory=trio.Event)
+    shown_keys: set[str] = attrs.field(factory=set)
     transcript: Transcript = attrs.field(init=False)
     _listed: tuple[str, ...] = ()
     _unsent: int = 0
@@ -240,7 +243,7 @@ class Core:
         """Return the open room, or raise `UsageError`."""
         room = self._joined(self.room_name) if self.room_name else None
         if room is None:
-            raise commands.UsageError(
+            raise UsageError(
                 "you are in no room; nothing was sent", hint="/join ROOM; /rooms lists them"
             )
         return room
@@ -272,7 +275,7 @@ class Core:
         """Leave a room, this one by default, after what was said in it is acknowledged."""
         room = self._joined(name) if name else self.open_room()
         if room is None:
-            raise commands.UsageError(f"you are not in {name}", hint="/rooms marks yours with *")
+            raise UsageError(f"you are not in {name}", hint="/rooms marks yours with *")
         await self.flush()
         await room.leave()
         self.transcript.forget(room.name)
@@ -315,14 +318,19 @@ class Core:
     async def _announce(self, room: Room) -> None:
         self._open(room.name)
         await self.show(*render.notice(f"you are in {room.name} now"))
-        if room.mode == "plain":
-            await self.show(*render.notice(f"{room.name} is plain: the server can read it"))
+        said = "plain: the server can read it"
+        if room.encrypted:
+            who = "whom its owner lets in" if room.access == "closed" else "who is in it"
+            said = f"encrypted: only {who} can read it, not the server"
+        await self.show(*render.notice(f"{room.name} is {said}"))
         if room.topic:
             await self.show(*render.notice(f"topic: {room.topic}"))
 
     async def _receive(self) -> None:
         async for event in self.client:
             await self.transcript.take(event)
+            if isinstance(event, KeyChanged):
+                self.shown_keys.add(event.fingerprint)
             if isinstance(event, RoomClosed) and names.key(event.room) == self._open_key:
                 self._open(None)
             self.face.refresh()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trio_chat.client import administer, get_account, list_devices, revoke_device
 from trio_chat.errors import ConfigError
 from trio_chat.text import safe
-from trio_chat.ui import render
+from trio_chat.ui import keys, render
 
 if TYPE_CHECKING:
     from trio_chat.ui.core import Core
@@ -52,6 +52,8 @@ async def devices(core: Core, user: str | None) -> None:
         now = ", this one" if own else ", here now" if each.here else ""
         name = safe(each.name or "(no name)", 64)
         await core.show(*render.result(safe(f"{name}  {each.serial}{until}{now}")))
+    if user is None:
+        await keys.devices(core)
 
 
 async def revoke(core: Core, device: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import attrs
@@ -36,19 +36,25 @@ from trio_chat.text import SafeText, safe, safe_lines
 __all__ = [
     "INDENT",
     "PRIVATE",
+    "PRIVATE_PLAIN",
     "Line",
     "Reader",
+    "Span",
     "Style",
+    "as_result",
     "day",
     "error",
     "fingerprint",
+    "happened",
     "member_mark",
     "notice",
     "person",
+    "remarks",
     "render",
     "result",
     "rooms",
     "users",
+    "where",
     "wrap",
 ]
 
@@ -59,11 +65,14 @@ Kind = Literal["event", "result", "talk"]
 """What a line is: something that happened, an answer to a command, or talk to the user."""
 
 Span = tuple[Style, SafeText]
+"""A piece of a line."""
 
 INDENT = "      "
 """What a continuation line starts with: as wide as the time."""
 
-PRIVATE = SafeText("[private, readable by the server]")
+PRIVATE = SafeText("[private]")
+PRIVATE_PLAIN = SafeText("[private, readable by the server]")
+"""Of two-person rooms that were made before there were encrypted ones."""
 
 
 @attrs.frozen
@@ -119,26 +128,26 @@ def render(event: object, reader: Reader) -> list[Line]:
             return _message(event, reader)
         case Topic(sender=sender, text=text):
             what = f"{safe(sender, 64)} has set the topic: {safe(text)}"
-            return [_happened(reader, event.room, what, reader.clock(event.time))]
+            return [happened(reader, event.room, what, reader.clock(event.time))]
         case Entered(members=members):
             return [
-                _happened(reader, event.room, f"{user} has entered") for user in _people(members)
+                happened(reader, event.room, f"{user} has entered") for user in _people(members)
             ]
         case Left(members=members):
-            return [_happened(reader, event.room, f"{user} has left") for user in _people(members)]
+            return [happened(reader, event.room, f"{user} has left") for user in _people(members)]
         case AwayChanged(text=None):
-            return [_happened(reader, event.room, f"{safe(event.user, 64)} is back")]
+            return [happened(reader, event.room, f"{safe(event.user, 64)} is back")]
         case AwayChanged(text=text):
             what = f"{safe(event.user, 64)} is away: {safe(text or '', 200)}"
-            return [_happened(reader, event.room, what)]
+            return [happened(reader, event.room, what)]
         case NickChanged(nick=nick):
             what = f'is also called "{safe(nick, 64)}"' if nick else "bears no other name now"
-            return [_happened(reader, event.room, f"{safe(event.user, 64)} {what}")]
+            return [happened(reader, event.room, f"{safe(event.user, 64)} {what}")]
         case Gap(first=first, last=last):
             count = f"message {first} is" if first == last else f"messages {first} to {last} are"
-            return [_happened(reader, event.room, f"{count} no longer kept")]
+            return [happened(reader, event.room, f"{count} no longer kept")]
         case RoomReset():
-            return [_happened(reader, event.room, "the server has begun another history")]
+            return [happened(reader, event.room, "the server has begun another history")]
         case RoomClosed(room=room, reason=reason):
             return error(f"you are no longer in {room}: {reason}", f"/join {room}")
         case Server(text=text):
@@ -194,15 +203,21 @@ def users(members: Iterable[Member], reader: Reader, where: str) -> list[Line]:
         spans: list[Span] = [("", SafeText("  "))]
         own = reader.is_me(here[0].user)
         spans.append(("own" if own else "name", safe(here[0].user, 64)))
-        remarks = ["you"] if own else []
-        remarks += sorted({role for member in here for role in member.roles})
-        remarks += [f'called "{nick}"' for nick in sorted({m.nick for m in here if m.nick})]
-        remarks += ["on " + ", ".join(sorted(member_mark(member) for member in here))]
-        if all(member.away is not None for member in here):
-            remarks += [f"away: {here[0].away}"]
-        spans.append(("", safe(" (" + "; ".join(remarks) + ")", 1000)))
+        on = "on " + ", ".join(sorted(member_mark(member) for member in here))
+        about = (["you"] if own else []) + remarks(here, on)
+        spans.append(("", safe(" (" + "; ".join(about) + ")", 1000)))
         lines.append(Line("result", tuple(spans)))
     return lines
+
+
+def remarks(here: Sequence[Member], on: str) -> list[str]:
+    """Return what is to be said of somebody by those of their devices that are here: `on`."""
+    found = sorted({role for member in here for role in member.roles})
+    found += [f'called "{nick}"' for nick in sorted({m.nick for m in here if m.nick})]
+    found += [on]
+    if all(member.away is not None for member in here):
+        found += [f"away: {here[0].away}"]
+    return found
 
 
 def member_mark(member: Member) -> str:
@@ -217,7 +232,7 @@ def rooms(found: Iterable[RoomInfo], reader: Reader, joined: Iterable[str]) -> l
     for info in found:
         if info.user is not None or names.is_direct(info.room):
             with_whom = info.user or names.peer_of(info.room, reader.user) or info.room
-            what: Span = ("private", safe(f"{with_whom} {PRIVATE}", 200))
+            what: Span = ("private", safe(f"{with_whom} {_private(info.room)}", 200))
         else:
             count = "1 connection" if info.count == 1 else f"{info.count} connections"
             topic = f": {info.topic}" if info.topic else ""
@@ -279,7 +294,7 @@ def _message(message: Message, reader: Reader) -> list[Line]:
     start: list[Span] = [reader.clock(message.time)]
     private = names.is_direct(message.room)
     if not private:
-        start += _where(reader, message.room)
+        start += where(reader, message.room)
     if message.erased:
         return [Line("event", (*start, ("notice", SafeText("-- a message was erased"))))]
     own = reader.is_me(message.sender)
@@ -288,7 +303,7 @@ def _message(message: Message, reader: Reader) -> list[Line]:
     lines = safe_lines(message.text)
     if private:
         peer = safe(names.peer_of(message.room, reader.user) or "?", 64)
-        start.append(("private", PRIVATE))
+        start.append(("private", _private(message.room)))
         arrow = f" you -> {peer}: " if own else f" {sender} -> you: "
         if message.form == "action":
             arrow += f"* {'you' if own else sender} "
@@ -305,12 +320,22 @@ def _message(message: Message, reader: Reader) -> list[Line]:
     return [first, *more]
 
 
-def _happened(reader: Reader, room: str, what: str, clock: Span | None = None) -> Line:
+def _private(room: str) -> SafeText:
+    return PRIVATE_PLAIN if room.startswith(names.PLAIN_DIRECT) else PRIVATE
+
+
+def as_result(line: Line) -> Line:
+    """Return a line of something that was said as a part of an answer."""
+    return attrs.evolve(line, kind="result")
+
+
+def happened(reader: Reader, room: str, what: str, clock: Span | None = None) -> Line:
+    """Return a line of something that happened in a room; `what` is safe."""
     start = [clock] if clock else []
-    return Line("event", (*start, *_where(reader, room), ("notice", SafeText(f"-- {what}"))))
+    return Line("event", (*start, *where(reader, room), ("notice", SafeText(f"-- {what}"))))
 
 
-def _where(reader: Reader, room: str) -> list[Span]:
+def where(reader: Reader, room: str) -> list[Span]:
     """Name the room of a line, unless it is the one that is open."""
     if reader.room is not None and names.key(room) == names.key(reader.room):
         return []

@@ -25,7 +25,7 @@ from trio_chat.protocol.frames import (
     NickChanged,
     Topic,
 )
-from trio_chat.ui import render
+from trio_chat.ui import announce, render
 from trio_chat.ui.state import Cursors
 
 __all__ = ["Transcript"]
@@ -165,7 +165,7 @@ class Transcript:
         if cursor is not None and cursor > newest:  # another history under the same id
             cursor = None
         view.shown = cursor or 0
-        if newest <= view.shown:
+        if newest <= view.shown and not room.encrypted:
             view.shown = newest
             return
         if cursor is None:
@@ -177,11 +177,13 @@ class Transcript:
             more = newest - cursor - CATCH_UP
             await self.show(*render.notice(f"{more} older messages of {room.name} are not shown"))
             cursor = None
-        if cursor is not None and (not past or past[0].seq > cursor + 1):
+        if cursor is not None and not room.encrypted and (not past or past[0].seq > cursor + 1):
             last = past[0].seq - 1 if past else newest
             await self._show_event(Gap(room=room.name, first=cursor + 1, last=last))
         for entry in past:
             await self._show_entry(view, entry, past=True)
+        if room.encrypted:  # the newest may not be decrypted yet: it comes as an event
+            return
         view.shown = max(view.shown, newest)
         self.cursors.set(room.name, view.shown)
 
@@ -196,7 +198,8 @@ class Transcript:
         return self._views[key]
 
     async def _show_event(self, event: object) -> None:
-        await self.show(*render.render(event, self.reader))
+        found = render.render(event, self.reader) or announce.lines(event, self.reader)
+        await self.show(*found)
 
     async def _show_entry(self, view: _View, entry: Entry, *, past: bool = False) -> None:
         """Show one entry of a room's log, once."""
