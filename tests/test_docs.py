@@ -15,10 +15,12 @@ import attrs
 import pytest
 
 from trio_chat.cli.main import SUBCOMMANDS, build_parser
+from trio_chat.cli.reference import reference
 from trio_chat.errors import CODES
 from trio_chat.limits import Limits
 from trio_chat.protocol.codec import decode_command, decode_event, encode
 from trio_chat.protocol.frames import Command, Event
+from trio_chat.server import read_config
 
 ROOT = Path(__file__).parents[1]
 PROTOCOL = ROOT / "docs" / "protocol.md"
@@ -139,6 +141,22 @@ def test_table_of_limits_is_the_program_s() -> None:
     )
     fields = attrs.fields(Limits)
     assert rows == [(f.name, f"{f.default:.15g}", f.metadata["reason"]) for f in fields]
+
+
+def test_the_reference_of_the_configuration_is_made_from_the_program() -> None:
+    """If it differs: python -m trio_chat.cli.reference > docs/configuration.md"""
+    assert (ROOT / "docs" / "configuration.md").read_text() == reference()
+
+
+def test_the_example_of_the_configuration_is_one(tmp_path: Path) -> None:
+    for name in ("configuration.md", "operations.md"):
+        (example,) = [
+            body
+            for language, body in _FENCED.findall((ROOT / "docs" / name).read_text())
+            if language == "toml"
+        ]
+        (tmp_path / "server.toml").write_text(example)
+        assert read_config(tmp_path / "server.toml").options["rooms"]
 
 
 def test_each_sentence_of_troubleshooting_is_one_that_the_program_says() -> None:

@@ -34,6 +34,8 @@ __all__ = [
     "Forbidden",
     "HelloFirst",
     "InviteRefused",
+    "LoginRefused",
+    "NameTaken",
     "NoBlob",
     "NoEnrolment",
     "NoGroup",
@@ -287,6 +289,18 @@ class NoEnrolment(Refused):
     code = "no-enrolment"
 
 
+class NameTaken(Refused):
+    """Somebody has that name already."""
+
+    code = "taken"
+
+
+class LoginRefused(Refused):
+    """There is no such account, or the password is another one."""
+
+    code = "login"
+
+
 class StoreUnavailable(Refused):
     """The server cannot write its log now; nothing of the command has happened."""
 
@@ -352,6 +366,8 @@ CODES: dict[str, type[Refused]] = {
         NoWelcome,
         InviteRefused,
         NoEnrolment,
+        NameTaken,
+        LoginRefused,
     )
 }
 """Wire code -> class, in the order of docs/protocol.md."""

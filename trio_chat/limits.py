@@ -56,6 +56,12 @@ class Limits:
         32, "in `failures_window`; then that address gets one handshake at a time"
     )
     failures_window: float = _limit(600.0, "s over which failed connections are counted")
+    password_failures: int = _count(
+        5, "wrong passwords of one account, and of one address, in `password_window`"
+    )
+    password_window: float = _limit(600.0, "s over which wrong passwords are counted")
+    registrations_per_hour: int = _count(5, "new accounts from one address without an invite")
+    hashings_at_once: int = _count(2, "passwords looked at at the same time, of 64 MiB each")
     input_burst: int = _count(
         20, "frames at once; then `input_rate`. Input is delayed, never refused"
     )

@@ -20,6 +20,7 @@ from tests.daemon import PROGRAM, Daemon, StartDaemon, run_daemon
 from tests.peer import Connect, Peer
 from tests.people import People
 from trio_chat.cli import admin_client
+from trio_chat.cli.admin import _ACTIONS
 from trio_chat.pki import Authority
 
 PATIENCE = 30.0  # s
@@ -68,6 +69,7 @@ async def running(daemon: StartDaemon, own_people: People) -> Daemon:
     "words",
     [
         *([name] for name in ("status", "tree", "rooms", "users", "drain", "reload", "audit")),
+        *(["lockdown"], ["unlock"]),
         *(["kick", "bob"], ["announce", "hi"], ["revoke", "bob"], ["backup", "b"]),
     ],
     ids=" ".join,
@@ -149,7 +151,7 @@ async def test_from_afar_with_an_admin_s_certificate_and_with_no_other(
 ) -> None:
     root = own_people.authority.issue_client("root", admin=True)
     alice = own_people.authority.issue_client("alice")
-    where = ("--connect", f"localhost:{running.port}")
+    where = ("--at", f"localhost:{running.port}")
     line = [*PROGRAM, "admin", "status", *where, "--cert", str(root.crt), "--key", str(root.key)]
     done = await trio.run_process(line, capture_stdout=True)  # the CA is beside the certificate
     assert b"durability full" in done.stdout
@@ -169,6 +171,28 @@ async def test_from_afar_with_an_admin_s_certificate_and_with_no_other(
     assert told.status == 69
     told = await admin("status", *where)
     assert (told.status, "--cert is missing" in told.err) == (1, True)
+
+
+@pytest.mark.parametrize("role", ["member", "bot"])
+async def test_from_afar_whoever_is_no_admin_is_forbidden_every_command(
+    running: Daemon, admin: Admin, own_people: People, tmp_path: Path, role: str
+) -> None:
+    who = own_people.authority.issue_client("mallory", bot=role == "bot")
+    where = ("--at", f"localhost:{running.port}", "--cert", str(who.crt), "--key", str(who.key))
+    words = {
+        "kick": ("mallory",),
+        "announce": ("hello",),
+        "revoke": ("mallory",),
+        "backup": (str(tmp_path / "copy.db"),),
+    }
+    commands = set(_ACTIONS) - {"check"}  # that one asks no server
+    for command in sorted(commands):
+        told = await admin(command, *words.get(command, ()), *where)
+        assert (told.status, "only certificates with the admin role" in told.err) == (77, True)
+    told = await admin("audit", "verify", *where)
+    assert told.status == 77
+    assert not (tmp_path / "copy.db").exists()
+    assert (await admin("audit", "--json")).json == []
 
 
 # --- looking --------------------------------------------------------------------------------
@@ -456,3 +480,27 @@ async def log_of(daemon: StartDaemon, enter: Connect, people: People) -> list[An
     assert [frame["seq"] for frame in found] == list(range(1, len(found) + 1))
     reader.drop()
     return found
+
+
+async def test_a_lockdown_outlives_kill_9_and_is_in_the_audit_log(
+    running: Daemon, admin: Admin, daemon: StartDaemon, own_people: People, dial: Connect
+) -> None:
+    known = await dial(running, "bob", of=own_people)
+    await known.hello()
+    told = await admin("lockdown")
+    assert (told.status, "only devices that were here before" in told.err) == (0, True)
+    assert "locked down" in (await admin("status")).out
+    running.process.kill()
+    await running.ended()
+    again = await daemon(ca=own_people.ca)
+    stranger = await dial(again, "carol", of=own_people)
+    await stranger.say("hello", protocol=1, client="x")
+    assert [frame["code"] for frame in await stranger.rest()] == ["forbidden"]
+    entries = (await admin("audit", "--json")).json
+    found = [(each["action"], each["outcome"]) for each in entries]
+    assert found == [("lockdown", "begun"), ("lockdown", "done")]
+    assert (await admin("unlock")).err == "open again\n"
+    assert (await admin("unlock")).err == "it was not locked\n"
+    assert "locked down" not in (await admin("status")).out
+    welcome = await dial(again, "carol", of=own_people)
+    await welcome.hello()

@@ -32,7 +32,14 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     Device: TEXT.map(lambda text: text or "d"),
     list[Device]: st.lists(TEXT.map(lambda text: text or "d"), min_size=1, max_size=2),
 }
-NESTED = (frames.InputLimit, frames.Member, frames.RoomInfo, WelcomeFor, frames.DevicePackage)
+NESTED = (
+    frames.InputLimit,
+    frames.Member,
+    frames.RoomInfo,
+    WelcomeFor,
+    frames.DevicePackage,
+    frames.OwnDevice,
+)
 for kind in NESTED:
     VALUES[kind] = st.deferred(lambda kind=kind: frame(kind))  # type: ignore[misc]
     VALUES[list[kind]] = st.lists(VALUES[kind], max_size=2)  # type: ignore[valid-type]

@@ -34,7 +34,7 @@ def test_the_passphrase_is_not_shown() -> None:
 
 def test_a_file_sets_limits_by_their_names(tmp_path: Path) -> None:
     found = read(tmp_path, 'durability = "process"\n[limits]\ntext_size = 10\ninput_rate = 2.5\n')
-    assert found.durability == "process"
+    assert found.options["durability"] == "process"
     assert (found.limits.text_size, found.limits.input_rate) == (10, 2.5)
     assert read(tmp_path, "") == FileConfig()
 
@@ -44,12 +44,20 @@ def test_a_file_sets_limits_by_their_names(tmp_path: Path) -> None:
     [
         ("[limits]\ntext_sise = 1", "text_sise", "`text_size`"),
         ("limit = 1", "limit", "`limits`"),
-        ("zzz = 1", "zzz", "durability, limits"),
+        ("zzz = 1", "zzz", "durability, host"),
         ("[limits]\ntext_size = 0", "`text_size` is a whole number above zero", ""),
         ("[limits]\ntext_size = 1.5", "`text_size` is a whole number", ""),
         ('[limits]\ninput_rate = "5"', "`input_rate` is a number above zero", ""),
         ("limits = 5", "`limits` is a table", ""),
         ('durability = "none"', "`durability`", ""),
+        ("registrations = 1", "registrations", "`registration`"),
+        ("port = true", "`port` is a number from 0 to 65535", ""),
+        ("port = 65536", "`port` is a number from 0 to 65535", ""),
+        ('rooms = "lobby"', "`rooms` is a list of texts", ""),
+        ("rooms = [1]", "`rooms` is a list of texts", ""),
+        ('ca = ""', "`ca` is a path", ""),
+        ('verbose = "yes"', "`verbose` is true or false", ""),
+        ('registration = "all"', '`registration` is "closed", "invite" or "open"', ""),
         ("= 5", "not TOML", ""),
     ],
 )

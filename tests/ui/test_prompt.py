@@ -8,7 +8,6 @@ import attrs
 import pytest
 import trio
 from prompt_toolkit.application import create_app_session
-from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.output import DummyOutput
@@ -19,6 +18,7 @@ from trio_chat.ui.completion import ChatCompleter
 from trio_chat.ui.prompt import PromptFace
 from trio_chat.ui.render import Line, notice
 from trio_chat.ui.state import Cursors
+from trio_chat.ui.typed import SecretlessMemory
 
 if TYPE_CHECKING:
     from trio_chat.client import Client
@@ -73,7 +73,7 @@ class Terminal:
 def terminal(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     monkeypatch.setattr(prompt, "PAUSE", 0.01)
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
-        face = PromptFace(history=InMemoryHistory())
+        face = PromptFace(history=SecretlessMemory())
         made = Terminal(keys, client, face)
         print_now = face._print_now
 

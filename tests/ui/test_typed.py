@@ -23,6 +23,7 @@ def test_the_history_is_private_and_survives(tmp_path: Path) -> None:
         "/login alice hunter2",
         " /LOGIN alice hunter2",
         "/register a b",
+        "/passwd old new",
         "/passphrase x",
         "/join ops hunter2",
         " /Create  ops  hunter2",

@@ -20,15 +20,14 @@ SUMMARY = "look after a running server"
 EPILOG = """\
 examples:
   trio-chat admin status --watch        how it is
-  trio-chat admin revoke alice/laptop   a device was lost
-  trio-chat admin check                 is anything wrong?"""
+  trio-chat admin revoke alice/laptop   a device was lost"""
 
 _INTERVAL = 1.0  # s between looks of `status --watch`
 
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command says."""
-    if options.ca is None and options.connect is None:  # afar, it lies beside one's certificate
+    if options.ca is None and options.at is None:  # afar, it lies beside one's certificate
         options.ca = Path("pki/ca.crt")
     return _ACTIONS[options.admin_command](options)
 
@@ -166,10 +165,26 @@ def _backup(options: argparse.Namespace) -> int:
     from trio_chat.cli.admin_client import ask
     from trio_chat.cli.admin_tables import size_text
 
-    path = options.path if options.connect else options.path.absolute()
+    path = options.path if options.at else options.path.absolute()
     result = ask(options, "backup", patient=True, path=str(path))
     print(_safe(result["path"]))
     _say(f"{size_text(result['size'])}, checked; only {result['key']} opens it: keep that, too")
+    return 0
+
+
+def _lockdown(options: argparse.Namespace) -> int:
+    from trio_chat.cli.admin_client import ask
+
+    ask(options, "lockdown")
+    _say("locked down: only devices that were here before; nobody can enrol. unlock ends it")
+    return 0
+
+
+def _unlock(options: argparse.Namespace) -> int:
+    from trio_chat.cli.admin_client import ask
+
+    locked = ask(options, "unlock")["was_locked"]
+    _say("open again" if locked else "it was not locked")
     return 0
 
 
@@ -232,6 +247,8 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "reload": _reload,
     "revoke": _revoke,
     "backup": _backup,
+    "lockdown": _lockdown,
+    "unlock": _unlock,
     "check": _check,
     "audit": _audit,
 }

@@ -42,6 +42,10 @@ _EXAMPLES = {
   trio-chat admin revoke pki/bob.crt""",
     "backup": """\
   trio-chat admin backup /backup/chat.db""",
+    "lockdown": """\
+  trio-chat admin lockdown""",
+    "unlock": """\
+  trio-chat admin unlock""",
     "check": """\
   trio-chat admin check
   trio-chat admin check --json --ca lab/ca.crt""",
@@ -56,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     if not parser.add_help:
         # Not listed: the list of commands needs the place.
         parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(dest="admin_command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="admin_command", metavar="COMMAND ...", required=True)
 
     status = _command(commands, "status", "how the server is, in numbers")
     status.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
@@ -94,6 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     backup.add_argument(
         "path", metavar="PATH", type=Path, help="a new file, on the server's machine"
     )
+
+    _command(commands, "lockdown", "let in only devices that were here before")
+    _command(commands, "unlock", "end a lockdown")
 
     check = _command(commands, "check", "look for what is wrong, also without a server")
     add = check.add_argument
@@ -133,7 +140,7 @@ def _command(
         help="the server's CA; admin.sock is beside it (pki/ca.crt)",
     )
     if name == "check":
-        parser.set_defaults(connect=None)
+        parser.set_defaults(at=None)
     else:
         _remote(group)
     return group
@@ -141,7 +148,7 @@ def _command(
 
 def _remote(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--connect", metavar="HOST:PORT", help="not over admin.sock, but over TLS, with:")
+    add("--at", metavar="HOST:PORT", help="not over admin.sock, but over TLS, with:")
     add("--cert", type=Path, metavar="FILE", help="your certificate, which has the admin role")
     add("--key", type=Path, metavar="FILE", help="its private key")
     add("--pin", metavar="SHA256", help="trust the server with this key, whatever its name")

@@ -47,7 +47,7 @@ def talk_to(options: argparse.Namespace) -> Talk | RemoteTalk:
     Raises:
         NotRunning, NotPermitted: nobody is there, or does not talk to us.
     """
-    if options.connect is None:
+    if options.at is None:
         return Talk(options.ca)
     from trio_chat.cli.admin_remote import RemoteTalk
 

@@ -1,4 +1,4 @@
-"""Orders over mutual TLS, with an admin's certificate: `--connect HOST:PORT`."""
+"""Orders over mutual TLS, with an admin's certificate: `--at HOST:PORT`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class RemoteTalk:
     """Asks as `Talk` does, over a connection for each order."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._address = Address.parse(options.connect)
-        self._who = credentials(options, self._address)
+        self._address = Address.parse(options.at)
+        self._found = credentials(options, self._address)
 
     def __enter__(self) -> Self:
         return self
@@ -45,11 +45,11 @@ class RemoteTalk:
         """
         connecting = connect(
             self._address,
-            cert=self._who.cert,
-            key=self._who.key,
-            ca=self._who.ca,
-            pin=self._who.pin,
-            passphrase=self._who.passphrase,
+            cert=self._found.cert,
+            key=self._found.key,
+            ca=self._found.ca,
+            pin=self._found.pin,
+            passphrase=self._found.passphrase,
             reconnect=False,
         )
         patience = float("inf") if patient else _PATIENCE

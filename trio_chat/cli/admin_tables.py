@@ -57,6 +57,8 @@ def status(found: Fields) -> str:
 
 def _state(found: Fields) -> str:
     state = f"running for {time_text(found['uptime'])}"
+    if found.get("locked_since") is not None:
+        state += ", locked down"
     if found["draining"]:
         state += ", draining"
     elif found["drains_in"] is not None:

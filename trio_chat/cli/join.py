@@ -6,9 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from trio_chat.cli import signing_in
 from trio_chat.cli.credentials import Credentials, add_connection_arguments, credentials
 from trio_chat.cli.faces import Conversation, interactive
 from trio_chat.cli.help import arguments
+from trio_chat.cli.signing_in import sign_in
 from trio_chat.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ WARN_DAYS = 14  # before one's own certificate ends
 EPILOG = """\
 examples:
   trio-chat join localhost:8443 --cert pki/alice.crt --key pki/alice.key
-
-Inside, /help lists the commands and Tab completes them; Ctrl-D leaves.
 """
 
 
@@ -36,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = arguments(parser)
     add = group.add_argument
     add("address", metavar="HOST:PORT", nargs="?", help="the server; its port is 8443 if left out")
-    add("-ip", metavar="IP", help="the server, another way to say it")
-    add("-p", metavar="PORT", type=int, help="its port, another way to say it")
-    add("--invite", metavar="TOKEN", help="enrol first: get a certificate; - asks for the token")
+    add("-ip", metavar="IP", help=argparse.SUPPRESS)
+    add("-p", metavar="PORT", type=int, help=argparse.SUPPRESS)
+    signing_in.add_arguments(group)
     add_connection_arguments(group)
     add(
         "--room",
@@ -91,10 +91,11 @@ def run(options: argparse.Namespace) -> int:
             "standard input cannot hold both the passphrase and the lines",
             hint="--passphrase-file FILE",
         )
+    if options.password_file == "-" and options.passphrase_file == "-":  # noqa: S105 - as above
+        raise ConfigError("standard input cannot hold both the passphrase and the password")
     rooms = options.room
-    if options.invite is not None:
-        room = _enrol(options, where)
-        rooms = rooms or ([room] if room else [])
+    room = sign_in(options, where)
+    rooms = rooms or ([room] if room else [])
     found = credentials(options, where)
 
     from trio_chat.client import connect
@@ -120,34 +121,6 @@ def run(options: argparse.Namespace) -> int:
         colour=options.color,
         toolbar=not options.no_toolbar,
     ).run(plain=not talk)
-
-
-def _enrol(options: argparse.Namespace, where: Address) -> str | None:
-    """Redeem the invite; return the room that it is for, if it names one."""
-    import trio
-
-    from trio_chat.cli.credentials import read_invitation
-    from trio_chat.client import enrol
-    from trio_chat.text import safe
-
-    if any((options.cert, options.key, options.ca, options.pin)):
-        raise ConfigError(
-            "--invite gets a certificate, and a CA to trust; --cert, --key, --ca and --pin name "
-            "others",
-            hint="leave one or the other out",
-        )
-    made = trio.run(enrol, where, read_invitation(options.invite))
-    print(f"you are {safe(made.user)} at {safe(str(where))}", file=sys.stderr)
-    print(f"from now on this will do: trio-chat join {safe(str(where))}", file=sys.stderr)
-    if made.remembered.pin is not None:
-        print(
-            f"trio-chat: warning: the server's certificate is not for {safe(where.host)}; its key "
-            f"is remembered instead\n"
-            "trio-chat: hint: where you were invited to that address, it is all right",
-            file=sys.stderr,
-        )
-    sys.stderr.flush()
-    return made.room
 
 
 def _warn_of_the_end(found: Credentials, certificate: Certificate) -> None:

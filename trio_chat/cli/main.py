@@ -21,14 +21,13 @@ from trio_chat.text import safe
 
 __all__ = ["SUBCOMMANDS", "build_parser", "main"]
 
-SUBCOMMANDS = ("serve", "join", "send", "invite", "pki", "admin", "demo")
+SUBCOMMANDS = ("serve", "join", "send", "passwd", "invite", "pki", "admin", "demo")
 
 _EPILOG = """\
 examples:
   trio-chat serve --room lobby --ca pki/ca.crt  a server; makes the CA too
   trio-chat join localhost:8443 --cert pki/alice.crt --key pki/alice.key
   trio-chat invite bob                          the line with which bob gets in
-
 `trio-chat COMMAND --help` tells more, `COMMAND --debug` shows tracebacks.
 """
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "SUMMARY", "USAGE", "add_arguments", "run"]
 
+_WRONG = 78  # EX_CONFIG: what `--check` returns where something is wrong
 _HERE = ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 _MODES = {
@@ -33,35 +34,51 @@ USAGE = "trio-chat serve [--room NAME]... [--ca FILE] [ARGUMENTS]"
 SUMMARY = "run a chat server, with a CA of its own on first start"
 EPILOG = """\
 examples:
-  trio-chat serve --room lobby --ca pki/ca.crt
   trio-chat serve --room ops --host 0.0.0.0 --public-name chat.example.org
-
-signals: TERM drains and stops, HUP reloads files, USR1 logs the running tasks
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Add this command's options. None is what the file or the default says."""
     add = arguments(parser).add_argument
-    add("--room", action="append", default=[], metavar="NAME", help="have this room; repeatable")
-    ca = Path("pki/ca.crt")
-    add("--ca", type=Path, default=ca, metavar="FILE", help="the CA's certificate (pki/ca.crt)")
+    add(
+        "--room",
+        dest="rooms",
+        action="append",
+        metavar="NAME",
+        help="have this room; repeatable",
+    )
+    add("--ca", type=Path, metavar="FILE", help="the CA's certificate (pki/ca.crt)")
     add("--cert", type=Path, metavar="FILE", help="the server's (server.crt beside the CA)")
     add("--key", type=Path, metavar="FILE", help="its private key (server.key beside the CA)")
     add("--passphrase-file", metavar="FILE", help="opens the key; - is standard input")
-    add("--host", "-ip", default="127.0.0.1", help="listen on this address (127.0.0.1)")
-    add("--port", "-p", type=_port, default=8443, help="listen on this port; 0 is any (8443)")
+    add("--host", "-ip", help="listen on this address (127.0.0.1)")
+    add("--port", "-p", type=_port, help="listen on this port; 0 is any (8443)")
     add(
         "--public-name",
+        dest="public_names",
         action="append",
-        default=[],
         metavar="NAME",
         help="what people call this machine, for its certificate",
     )
     add("--db", type=Path, metavar="FILE", help="the database (chat.db beside the CA)")
-    add("--config", type=Path, metavar="FILE", help="limits and durability, in TOML")
-    add("--plain", action="store_true", help="make the rooms ones that the server can read")
-    add("--verbose", "-v", action="store_true", help="log every connection")
+    add("--config", type=Path, metavar="FILE", help="all of this and the limits, in TOML")
+    add(
+        "--plain",
+        dest="mode",
+        action="store_const",
+        const="plain",
+        help="make the rooms ones that the server can read",
+    )
+    add(
+        "--registration",
+        choices=("closed", "invite", "open"),
+        metavar="WHO",
+        help="who may register: closed, invite, open (invite)",
+    )
+    add("--verbose", "-v", action="store_const", const=True, help="log every connection")
+    add("--check", action="store_true", help="tell what is wrong, and start nothing")
+    add("--print-config", action="store_true", help="show what counts, and from where")
 
 
 def _port(text: str) -> int:
@@ -75,19 +92,22 @@ def run(options: argparse.Namespace) -> int:
     import trio
 
     from trio_chat.cli.passphrase import read_passphrase
+    from trio_chat.cli.settings import settle
 
-    _configure(options, None)  # what is wrong there must be seen before anything is made
-    first = _first_start(options)
+    if options.check or options.print_config:
+        return _tell(options)
+    settings = settle(options)
+    config = settings.config(None)  # what is wrong there must be seen before anything is made
+    first = _first_start(config, settings.values["public_names"])
     if first is not None:
         _announce_made(first)
     else:
-        _warn_of_names(options.ca, options.cert, options.public_name)
-    _set_up_logging(verbose=options.verbose)
-    key = options.key or options.ca.parent / "server.key"
-    passphrase = read_passphrase(key, options.passphrase_file)
+        _warn_of_names(config.ca, config.cert, settings.values["public_names"])
+    _set_up_logging(verbose=settings.values["verbose"])
+    passphrase = read_passphrase(config.key, _text(settings.values["passphrase_file"]))
 
     def configure() -> ServerConfig:
-        return _configure(options, passphrase)
+        return settle(options).config(passphrase)
 
     _allow_many_files()
     _settle_memory()
@@ -96,6 +116,39 @@ def run(options: argparse.Namespace) -> int:
     except* (ConfigError, StoreError) as group:
         raise _first_of(group) from None
     return 0
+
+
+def _text(path: Path | str | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _tell(options: argparse.Namespace) -> int:
+    """Show the configuration, or what is wrong in it and in the files it names."""
+    from trio_chat.cli.admin_tables import findings
+    from trio_chat.cli.check import Checked, check, findings_as_json
+    from trio_chat.cli.settings import settle
+    from trio_chat.errors import ChatError
+    from trio_chat.pki import Place, server_hosts, server_leaf
+    from trio_chat.text import safe
+
+    try:
+        settings = settle(options)
+        config = settings.config(None)
+        server_leaf(server_hosts(settings.values["public_names"]))
+    except ChatError as error:
+        error.exit_status = _WRONG  # type: ignore[attr-defined]  # main's word for it
+        raise
+    if options.print_config:
+        print("\n".join(map(safe, settings.lines())))
+    if not options.check:
+        return 0
+    if not Place(config.ca).folder.exists() or not any(Place(config.ca).folder.iterdir()):
+        print(f"the configuration is in order; {config.ca} is made on first start", file=sys.stderr)
+        return 0
+    files = Checked(ca=config.ca, cert=config.cert, key=config.key, db=config.db)
+    found = findings_as_json(check(files))
+    print(findings(found), file=sys.stderr)
+    return _WRONG if any(each["state"] == "wrong" for each in found) else 0
 
 
 async def _serve(configure: Callable[[], ServerConfig], first: FirstStart | None) -> None:
@@ -178,7 +231,7 @@ async def _heed_signals(signals: AsyncIterator[int], desk: Desk, had_terminal: b
 # --- before it runs ----------------------------------------------------------------------
 
 
-def _first_start(options: argparse.Namespace) -> FirstStart | None:
+def _first_start(config: ServerConfig, public_names: list[str]) -> FirstStart | None:
     import getpass
 
     from trio_chat.pki import ensure_pki
@@ -189,32 +242,14 @@ def _first_start(options: argparse.Namespace) -> FirstStart | None:
         login = "owner"  # no entry for this user id
     try:
         return ensure_pki(
-            options.ca,
-            public_names=options.public_name,
+            config.ca,
+            public_names=public_names,
             login=login,
-            cert=options.cert,
-            key=options.key,
+            cert=config.cert,
+            key=config.key,
         )
     except PermissionError as error:
         raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from None
-
-
-def _configure(options: argparse.Namespace, passphrase: bytes | None) -> ServerConfig:
-    from trio_chat.server import FileConfig, ServerConfig, read_config
-
-    file = read_config(options.config) if options.config else FileConfig()
-    named = {name: getattr(options, name) for name in ("cert", "key", "db")}
-    return ServerConfig(
-        ca=options.ca,
-        host=options.host,
-        port=options.port,
-        rooms=options.room,
-        mode="plain" if options.plain else "encrypted",
-        limits=file.limits,
-        durability=file.durability,
-        passphrase=passphrase,
-        **{name: value for name, value in named.items() if value is not None},
-    )
 
 
 def _set_up_logging(*, verbose: bool) -> None:

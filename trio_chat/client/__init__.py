@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trio_chat.client.accounts import Trust, change_password, get_account, log_in, register
 from trio_chat.client.administering import administer as administer
 from trio_chat.client.client import Client as Client
 from trio_chat.client.connecting import connect as connect
@@ -24,6 +25,7 @@ from trio_chat.client.news import MembersChanged as MembersChanged
 from trio_chat.client.news import News as News
 from trio_chat.client.news import Readable as Readable
 from trio_chat.client.news import Unreadable as Unreadable
+from trio_chat.client.own_devices import list_devices, revoke_device
 from trio_chat.client.remembered import Remembered as Remembered
 from trio_chat.client.remembered import recall as recall
 from trio_chat.client.room import Room as Room
@@ -55,9 +57,16 @@ __all__ = [
     "RoomReader",
     "RoomReset",
     "Standing",
+    "Trust",
     "Unreadable",
     "administer",
+    "change_password",
     "connect",
     "enrol",
+    "get_account",
+    "list_devices",
+    "log_in",
     "recall",
+    "register",
+    "revoke_device",
 ]

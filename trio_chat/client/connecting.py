@@ -98,6 +98,7 @@ async def connect(
                 credentials, where, wire, device=device, now=time.time(), folder=data
             ),
         ) as client:
+            client.trusted = (credentials.ca, pin)
             with trio.move_on_after(PATIENCE):
                 await renew_if_due(client, credentials)
             yield client

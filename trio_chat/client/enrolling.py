@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -34,11 +35,30 @@ from trio_chat.errors import (
 from trio_chat.identity import client_identity, key_fingerprint
 from trio_chat.invitation import Invitation, encode_secret
 from trio_chat.protocol.codec import decode_event, encode
-from trio_chat.protocol.frames import Ca, CaCertificate, Enrol, Enrolled, Error, Event
+from trio_chat.protocol.frames import (
+    Ca,
+    CaCertificate,
+    Enrol,
+    Enrolled,
+    Error,
+    Event,
+    Login,
+    Register,
+)
 from trio_chat.protocol.lines import LineBuffer
 from trio_chat.tls import check_server
 
-__all__ = ["Enrolment", "enrol"]
+__all__ = [
+    "Enrolment",
+    "ask_as_stranger",
+    "authority_of",
+    "checked",
+    "enrol",
+    "machine",
+    "own_key",
+    "request_of",
+    "unexpected",
+]
 
 ENROL_TIMEOUT = 30.0  # seconds for each of the two connections
 _LINE_LIMIT = 64 * 1024  # bytes; a few certificates
@@ -78,23 +98,23 @@ async def enrol(
         ConfigError: something cannot be kept.
     """
     place = Folder.of(address, invitation.secret, folder)
-    key = await trio.to_thread.run_sync(_own_key, place)
+    key = await trio.to_thread.run_sync(own_key, place)
     if place.is_complete:
         return Enrolment(_user(own_certificate(place.path / "own.crt")), place.choose(), None)
-    authority = await _authority(address, invitation.ca)
-    answer, pin = await _redeem(address, authority, invitation, key, device or _machine())
-    certificate = _checked(answer.certificate, authority, key)
+    authority = await authority_of(address, invitation.ca)
+    answer, pin = await _redeem(address, authority, invitation, key, device or machine())
+    certificate = checked(answer.certificate, authority, key)
     root = authority.public_bytes(Encoding.PEM)
     kept = await trio.to_thread.run_sync(place.keep, answer.certificate.encode(), root, pin)
     room = None if answer.room is None else names.check_name(answer.room)
     return Enrolment(_user(certificate), kept, room)
 
 
-async def _authority(address: Address, digest: bytes) -> x509.Certificate:
+async def authority_of(address: Address, digest: bytes) -> x509.Certificate:
     """Return the certificate that has this hash, from a server that is not trusted yet."""
-    frame, _ = await _ask(address, None, Ca(id="1"))
+    frame, _ = await ask_as_stranger(address, None, Ca(id="1"))
     if not isinstance(frame, CaCertificate):
-        raise _unexpected(frame)
+        raise unexpected(frame)
     try:
         found = x509.load_pem_x509_certificates(frame.certificate.encode())
     except (ValueError, UnicodeEncodeError):
@@ -118,15 +138,13 @@ async def _redeem(
     device: str | None,
 ) -> tuple[Enrolled, str | None]:
     """Return the server's answer, and its key's fingerprint if it has to be pinned."""
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    csr = request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
-    frame, server = await _ask(
+    frame, server = await ask_as_stranger(
         address,
         authority.public_bytes(Encoding.DER),
-        Enrol(secret=encode_secret(invitation.secret), csr=csr, device=device, id="2"),
+        Enrol(secret=encode_secret(invitation.secret), csr=request_of(key), device=device, id="2"),
     )
     if not isinstance(frame, Enrolled):
-        raise _unexpected(frame)
+        raise unexpected(frame)
     try:
         check_server(server.public_bytes(Encoding.DER), address.host)
     except NotTrusted:
@@ -134,13 +152,25 @@ async def _redeem(
     return frame, None
 
 
-async def _ask(
-    address: Address, ca: bytes | None, frame: Ca | Enrol
+async def ask_as_stranger(
+    address: Address,
+    ca: bytes | None,
+    frame: Ca | Enrol | Register | Login,
+    check: Callable[[x509.Certificate], None] | None = None,
 ) -> tuple[Event, x509.Certificate]:
-    """Connect, say one thing, and return the answer and the server's certificate."""
+    """Connect, say one thing, and return the answer and the server's certificate.
+
+    Args:
+        address: The server's.
+        ca: As for `dial_as_stranger`.
+        frame: What to say.
+        check: Given the server's certificate before anything is said; may raise.
+    """
     with trio.move_on_after(ENROL_TIMEOUT):
         stream, server = await dial_as_stranger(address, ca)
         try:
+            if check is not None:
+                check(server)
             return await _exchange(stream, encode(frame)), server
         except CertificateRefused:
             raise _no_enrolment() from None
@@ -167,7 +197,14 @@ async def _exchange(stream: trio.abc.Stream, line: bytes) -> Event:
         raise Unreachable(f"what answers there does not speak the protocol: {error}") from None
 
 
-def _unexpected(frame: Event) -> Exception:
+def request_of(key: ec.EllipticCurvePrivateKey) -> str:
+    """Return a request for that key in PEM, which proves that we hold it."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def unexpected(frame: Event) -> Exception:
+    """Return what to raise where something else was hoped for."""
     if isinstance(frame, Error):
         return _no_enrolment() if frame.code == "no-enrolment" else refusal(frame)
     return Unreachable("what answers there does not speak the protocol")
@@ -180,7 +217,7 @@ def _no_enrolment() -> Unreachable:
     )
 
 
-def _checked(
+def checked(
     pem: str, authority: x509.Certificate, key: ec.EllipticCurvePrivateKey
 ) -> x509.Certificate:
     """Return the certificate that was issued, if it is ours and the authority stands behind it."""
@@ -199,7 +236,7 @@ def _checked(
     return chain[0]
 
 
-def _own_key(place: Folder) -> ec.EllipticCurvePrivateKey:
+def own_key(place: Folder) -> ec.EllipticCurvePrivateKey:
     """Return the key for an invite, made if there is none yet."""
     new = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -217,7 +254,7 @@ def _user(certificate: x509.Certificate) -> str:
     return client_identity(certificate).user
 
 
-def _machine() -> str | None:
+def machine() -> str | None:
     """Return this machine's name, if it can be a device's."""
     try:
         return names.check_name(platform.node().partition(".")[0])

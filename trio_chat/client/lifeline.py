@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -45,6 +46,7 @@ class Lifeline:
         event_limit: int,
     ) -> None:
         self.address = address
+        self.trusted: tuple[Path | None, str | None] | None = None  # CA and pin, for `get_account`
         self._session = session
         self._connection = connection
         self._again = again  # None: the first connection is the only one

@@ -17,9 +17,11 @@ from trio_chat.protocol.frames import (
     Administered,
     Away,
     Blob,
+    ChangePassword,
     ClaimPackages,
     Create,
     Crl,
+    Devices,
     Enrolled,
     Event,
     GetBlob,
@@ -34,6 +36,7 @@ from trio_chat.protocol.frames import (
     KeyPackages,
     Leave,
     List,
+    ListDevices,
     ListRooms,
     MlsWelcome,
     Nick,
@@ -44,6 +47,7 @@ from trio_chat.protocol.frames import (
     PublishPackages,
     PutBlob,
     Renew,
+    RevokeDevice,
     Rooms,
     SetTopic,
     Typing,
@@ -79,6 +83,9 @@ Asking = (
     | GetWelcome
     | GetCrl
     | Administer
+    | ChangePassword
+    | ListDevices
+    | RevokeDevice
 )
 """The commands that carry an `id` and get one reply with it."""
 
@@ -97,6 +104,7 @@ Reply = (
     | Crl
     | Enrolled
     | Administered
+    | Devices
 )
 """What answers them, when they are done."""
 
@@ -116,6 +124,7 @@ _REPLIES: dict[type, type] = {
     GetWelcome: MlsWelcome,
     GetCrl: Crl,
     Administer: Administered,
+    ListDevices: Devices,
 }
 
 

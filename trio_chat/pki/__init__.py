@@ -19,7 +19,7 @@ from trio_chat.pki.certificates import (
     read_certificate,
     server_leaf,
 )
-from trio_chat.pki.enrolment import ENROLLED_DAYS, Enroller, Redeemed
+from trio_chat.pki.enrolment import ENROLLED_DAYS, Enroller, Redeemed, requested_key
 from trio_chat.pki.first_start import FirstStart, ensure_pki, join_line, server_hosts
 from trio_chat.pki.invites import Invite, Invites
 from trio_chat.pki.issued import (
@@ -68,6 +68,7 @@ __all__ = [
     "read_crls",
     "read_csr",
     "refresh_crl",
+    "requested_key",
     "revoke_issued",
     "serial_text",
     "server_hosts",

@@ -13,6 +13,7 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from trio_chat import names
 from trio_chat.errors import BadFrame, ConfigError, InviteRefused, NoEnrolment, Revoked
 from trio_chat.files import read_private, replace_file
 from trio_chat.invitation import decode_secret
@@ -26,12 +27,12 @@ from trio_chat.pki.certificates import (
     read_certificates,
 )
 from trio_chat.pki.invites import Invite, Invites
-from trio_chat.pki.issued import serial_text
+from trio_chat.pki.issued import Entry, list_issued, serial_text
 from trio_chat.pki.keys import PublicKey, is_encrypted
 from trio_chat.pki.place import Place
 from trio_chat.pki.requests import csr_key
 
-__all__ = ["ENROLLED_DAYS", "Enroller", "Redeemed"]
+__all__ = ["ENROLLED_DAYS", "Enroller", "Redeemed", "requested_key"]
 
 ENROLLED_DAYS = 30
 
@@ -123,7 +124,7 @@ class Enroller:
             if again is None:
                 raise
             return again
-        key = _requested(csr)
+        key = requested_key(csr)
         leaf = client_leaf(invite.name, device=device, admin=invite.admin, bot=invite.bot)
         if now >= self.authority.certificate.not_valid_after_utc:
             raise NoEnrolment("the CA's certificate has ended; whoever runs it makes a new one")
@@ -133,6 +134,47 @@ class Enroller:
         pem = self._with_chain(certificate)
         self.invites.keep_issued(raw, pem)
         return _redeemed(pem, invite)
+
+    def issue(self, name: str, csr: str, device: str | None, now: datetime) -> bytes:
+        """Certify a key for a person who is known otherwise; return certificates in PEM.
+
+        Raises:
+            BadFrame, BadName, NoEnrolment, ConfigError: as for `redeem`.
+        """
+        key, leaf = requested_key(csr), client_leaf(name, device=device)
+        if now >= self.authority.certificate.not_valid_after_utc:
+            raise NoEnrolment("the CA's certificate has ended; whoever runs it makes a new one")
+        certificate = self.authority.sign(key, leaf, days=ENROLLED_DAYS, now=now)
+        self._mark(certificate, b"")
+        return self._with_chain(certificate)
+
+    def invited(self, secret: str, now: datetime) -> Invite:
+        """Return what an invite says that is open, or was spent; it stays as it is.
+
+        Raises:
+            InviteRefused: it is unknown or expired.
+        """
+        raw = decode_secret(secret)
+        if raw is None:
+            raise InviteRefused("that is no invite's secret")
+        return self.invites.spent(raw) or self.invites.find(raw, now)
+
+    def is_named(self, name: str) -> bool:
+        """Was a certificate ever issued to that name, or is somebody of that name invited?"""
+        return bool(self._of(name)) or self.invites.awaits(name)
+
+    def is_barred(self, name: str, but: bytes | None = None) -> bool:
+        """Is everything revoked that was ever issued to that name (but for `but`, in PEM)?"""
+        new = None if but is None else x509.load_pem_x509_certificate(but).serial_number
+        found = [entry for entry in self._of(name) if entry.serial != new]
+        return bool(found) and all(entry.revoked is not None for entry in found)
+
+    def _of(self, name: str) -> list[Entry]:
+        return [
+            entry
+            for entry in list_issued(self.authority.place)
+            if entry.kind == "client" and names.key(entry.name) == names.key(name)
+        ]
 
     def renew(self, old: x509.Certificate, now: datetime) -> bytes:
         """Issue a certificate again that an invite has brought about, for the same key.
@@ -186,7 +228,7 @@ class Enroller:
         invite, pem = self.invites.spent(raw), self.invites.issued(raw)
         if invite is None or pem is None:
             return None
-        same = public_key(x509.load_pem_x509_certificate(pem)) == _requested(csr)
+        same = public_key(x509.load_pem_x509_certificate(pem)) == requested_key(csr)
         return _redeemed(pem, invite) if same else None
 
 
@@ -194,8 +236,12 @@ def _redeemed(pem: bytes, invite: Invite) -> Redeemed:
     return Redeemed(pem, invite.name, invite.room)
 
 
-def _requested(csr: str) -> PublicKey:
-    """Return the key of a request, whose maker holds it."""
+def requested_key(csr: str) -> PublicKey:
+    """Return the key of a request, whose maker holds it.
+
+    Raises:
+        BadFrame: it is none, or its maker does not hold the key.
+    """
     try:
         return csr_key(csr.encode(errors="replace"), "the request")
     except ConfigError as error:

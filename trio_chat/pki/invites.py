@@ -91,6 +91,15 @@ class Invites:
             )
         return invite
 
+    def awaits(self, name: str) -> bool:
+        """Is there an open invite for that name?
+
+        Raises:
+            ConfigError: one cannot be read.
+        """
+        found = map(_read, self._hashed(self.place.invites))
+        return any(each and names.key(each.name) == names.key(name) for each in found)
+
     def withdraw(self, name: str) -> int:
         """Drop the open invites of somebody; return how many there were.
 

@@ -16,6 +16,7 @@ from trio_chat.protocol.frames import (
     Event,
     InputLimit,
     Member,
+    OwnDevice,
     RoomInfo,
     Send,
     SendSealed,
@@ -141,6 +142,6 @@ _FIELDS: dict[type, tuple[tuple[str, str], ...]] = {
     kind: _names(kind)
     for kind in (
         *(*COMMANDS.values(), SendSealed, WelcomeFor),
-        *(*EVENTS.values(), InputLimit, Member, RoomInfo, DevicePackage),
+        *(*EVENTS.values(), InputLimit, Member, RoomInfo, DevicePackage, OwnDevice),
     )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import attrs
 import msgspec
@@ -10,7 +10,6 @@ import msgspec
 from trio_chat.protocol.fields import Base64, Counter, Device, Digest, Form, Id, Kind, Mode, Number
 
 __all__ = [
-    "Administer",
     "Away",
     "Ca",
     "Chat",
@@ -270,14 +269,4 @@ class Renew:
     """Have one's own certificate issued again, for the same key."""
 
     type: ClassVar[str] = "renew"
-    id: Id | None = None
-
-
-@attrs.frozen
-class Administer:
-    """Give the server an order; only for admins."""
-
-    type: ClassVar[str] = "admin"
-    command: Annotated[str, msgspec.Meta(max_length=64)]
-    arguments: dict[str, Any] | None = attrs.field(default=None, repr=False)
     id: Id | None = None

@@ -9,7 +9,6 @@ import attrs
 from trio_chat.protocol.fields import Form, Number
 
 __all__ = [
-    "Administered",
     "AwayChanged",
     "CaCertificate",
     "Closing",
@@ -353,15 +352,4 @@ class Enrolled:
     type: ClassVar[str] = "enrolled"
     certificate: str  # PEM, one's own first
     room: str | None = None  # that one was invited to
-    id: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Administered:
-    """The answer to `admin`: its result, or why it was not done and what to do next."""
-
-    type: ClassVar[str] = "admin"
-    result: dict[str, Any] | None = None
-    failure: str | None = None
-    hint: str | None = None
     id: str | None = None

@@ -9,7 +9,6 @@ bytes, no sockets, no clock.
 from __future__ import annotations
 
 from trio_chat.protocol.commands import (
-    Administer,
     Away,
     Ca,
     Chat,
@@ -53,7 +52,6 @@ from trio_chat.protocol.directory import (
     PutBlob,
 )
 from trio_chat.protocol.events import (
-    Administered,
     AwayChanged,
     CaCertificate,
     Closing,
@@ -82,6 +80,17 @@ from trio_chat.protocol.events import (
     Users,
     Welcome,
 )
+from trio_chat.protocol.people import (
+    Administer,
+    Administered,
+    ChangePassword,
+    Devices,
+    ListDevices,
+    Login,
+    OwnDevice,
+    Register,
+    RevokeDevice,
+)
 
 __all__ = [
     "COMMANDS",
@@ -94,6 +103,7 @@ __all__ = [
     "Blob",
     "Ca",
     "CaCertificate",
+    "ChangePassword",
     "Chat",
     "ClaimPackages",
     "Closing",
@@ -103,6 +113,7 @@ __all__ = [
     "Crl",
     "CrlChanged",
     "DevicePackage",
+    "Devices",
     "Direct",
     "Enrol",
     "Enrolled",
@@ -125,13 +136,16 @@ __all__ = [
     "Leave",
     "Left",
     "List",
+    "ListDevices",
     "ListRooms",
+    "Login",
     "Member",
     "Message",
     "MlsWelcome",
     "Nick",
     "NickChanged",
     "Ok",
+    "OwnDevice",
     "Packages",
     "Page",
     "Person",
@@ -139,10 +153,12 @@ __all__ = [
     "Pong",
     "PublishPackages",
     "PutBlob",
+    "Register",
     "Relay",
     "Relayed",
     "Removed",
     "Renew",
+    "RevokeDevice",
     "RoomInfo",
     "Rooms",
     "Send",
@@ -194,6 +210,11 @@ Command = (
     | Enrol
     | Renew
     | Administer
+    | Register
+    | Login
+    | ChangePassword
+    | ListDevices
+    | RevokeDevice
 )
 Event = (
     Welcome
@@ -230,6 +251,7 @@ Event = (
     | CaCertificate
     | Enrolled
     | Administered
+    | Devices
 )
 
 COMMANDS: dict[str, type[Command]] = {

@@ -1,7 +1,7 @@
 """The daemon: all its tasks, and what it is told; no command line and no signals."""
 
 from trio_chat.server.admin_socket import open_admin_socket, serve_admin
-from trio_chat.server.config import FileConfig, ServerConfig, read_config
+from trio_chat.server.config import SETTINGS, FileConfig, ServerConfig, Setting, read_config
 from trio_chat.server.desk import Desk, Tools
 from trio_chat.server.orders import Reload
 from trio_chat.server.revocation import Revocations
@@ -10,6 +10,7 @@ from trio_chat.server.tree import task_tree
 from trio_chat.store import Inspection, inspect_database, key_path
 
 __all__ = [
+    "SETTINGS",
     "Desk",
     "FileConfig",
     "Inspection",
@@ -17,6 +18,7 @@ __all__ = [
     "Revocations",
     "Server",
     "ServerConfig",
+    "Setting",
     "Statistics",
     "Tools",
     "inspect_database",

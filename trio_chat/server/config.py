@@ -15,10 +15,22 @@ from trio_chat.errors import ConfigError
 from trio_chat.limits import Limits
 from trio_chat.protocol.fields import Mode
 
-__all__ = ["Durability", "FileConfig", "ServerConfig", "read_config"]
+__all__ = [
+    "SETTINGS",
+    "Durability",
+    "FileConfig",
+    "Registration",
+    "ServerConfig",
+    "Setting",
+    "read_config",
+]
 
 Durability = Literal["full", "process"]
 """`full`: what is acknowledged survives a power cut; `process`: it survives kill -9."""
+
+
+Registration = Literal["closed", "invite", "open"]
+"""Who may have an account by password: nobody new, whoever is invited, or anybody."""
 
 
 def _room_names(given: Any) -> tuple[str, ...]:
@@ -35,6 +47,7 @@ class ServerConfig:
         db: The database; default `chat.db`. Its key file lies beside it.
         rooms: Rooms that are made if they are not there.
         mode: What these are then: encrypted, or plain, which the server can read.
+        registration: Who may register a name with a password.
         passphrase: Of the private key, if that is encrypted.
     """
 
@@ -48,6 +61,9 @@ class ServerConfig:
     mode: Mode = attrs.field(default="encrypted", validator=validators.in_(("encrypted", "plain")))
     limits: Limits = attrs.field(factory=Limits)
     durability: Durability = "full"
+    registration: Registration = attrs.field(
+        default="invite", validator=validators.in_(("closed", "invite", "open"))
+    )
     passphrase: bytes | None = attrs.field(default=None, repr=False)
 
     @cert.default
@@ -69,15 +85,165 @@ class ServerConfig:
 
 
 @attrs.frozen(kw_only=True)
+class Setting:
+    """An option of `serve`, as a configuration file has it.
+
+    Attributes:
+        name: Its key in the file.
+        flag: The same on the command line; empty where there is none.
+        kind: What its value is.
+        default: What counts where nothing is said; None is what `meaning` says.
+        choices: The values it may have, if they are few.
+    """
+
+    name: str
+    flag: str
+    kind: Literal["path", "text", "texts", "port", "choice", "switch"]
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    meaning: str
+
+    def read(self, value: Any, folder: Path) -> Any:
+        """Return a value that a file in `folder` gives.
+
+        Raises:
+            ValueError: it is none of that kind; the text says which it is.
+        """
+        match self.kind, value:
+            case "path", str() if value:
+                return value if value == "-" else folder / value
+            case ("text", str()) | ("switch", bool()):
+                return value
+            case "texts", list() if all(isinstance(each, str) for each in value):
+                return list(value)
+            case "port", int() if not isinstance(value, bool) and 0 <= value < 65536:
+                return value
+            case "choice", str() if value in self.choices:
+                return value
+        raise ValueError(self.wanted)
+
+    @property
+    def wanted(self) -> str:
+        """What its value is, in words."""
+        words = {
+            "path": "a path",
+            "text": "a text",
+            "texts": "a list of texts",
+            "port": "a number from 0 to 65535",
+            "switch": "true or false",
+        }
+        if self.kind in words:
+            return words[self.kind]
+        *others, last = (f'"{each}"' for each in self.choices)
+        return f"{', '.join(others)} or {last}"
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="ca",
+        flag="--ca",
+        kind="path",
+        default=Path("pki/ca.crt"),
+        meaning="the CA's certificate; what is not named lies beside it",
+    ),
+    Setting(
+        name="cert",
+        flag="--cert",
+        kind="path",
+        meaning="the server's certificate; `server.crt` beside the CA",
+    ),
+    Setting(
+        name="key", flag="--key", kind="path", meaning="its private key; `server.key` beside the CA"
+    ),
+    Setting(
+        name="passphrase_file",
+        flag="--passphrase-file",
+        kind="path",
+        meaning="has the key's passphrase in its first line; `-` is standard input. Without "
+        "it, the terminal is asked where one is needed",
+    ),
+    Setting(name="db", flag="--db", kind="path", meaning="the database; `chat.db` beside the CA"),
+    Setting(
+        name="host",
+        flag="--host",
+        kind="text",
+        default="127.0.0.1",
+        meaning="the address to listen on",
+    ),
+    Setting(
+        name="port",
+        flag="--port",
+        kind="port",
+        default=8443,
+        meaning="the port to listen on; 0 is any",
+    ),
+    Setting(
+        name="public_names",
+        flag="--public-name",
+        kind="texts",
+        default=[],
+        meaning="what people call this machine, for the certificate made on first start",
+    ),
+    Setting(
+        name="rooms",
+        flag="--room",
+        kind="texts",
+        default=[],
+        meaning="rooms to have; they are made if they are not there",
+    ),
+    Setting(
+        name="mode",
+        flag="--plain",
+        kind="choice",
+        default="encrypted",
+        choices=("encrypted", "plain"),
+        meaning="what these rooms are made as: the server can read plain ones",
+    ),
+    Setting(
+        name="registration",
+        flag="--registration",
+        kind="choice",
+        default="invite",
+        choices=("closed", "invite", "open"),
+        meaning="who may register a name with a password: nobody, whoever is invited, anybody",
+    ),
+    Setting(
+        name="durability",
+        flag="",
+        kind="choice",
+        default="full",
+        choices=("full", "process"),
+        meaning="`full`: what is acknowledged survives a power cut; `process`: it survives the "
+        "end of the process, however sudden",
+    ),
+    Setting(
+        name="verbose",
+        flag="--verbose",
+        kind="switch",
+        default=False,
+        meaning="log every connection",
+    ),
+)
+"""Every option of `serve` that a configuration file may have, beside `[limits]`."""
+
+
+@attrs.frozen(kw_only=True)
 class FileConfig:
-    """What a configuration file may say."""
+    """What a configuration file says.
+
+    Attributes:
+        limits: Those of it, and defaults.
+        named: The limits that it names.
+        options: The settings that it names, by name; paths are relative to its folder.
+    """
 
     limits: Limits = attrs.field(factory=Limits)
-    durability: Durability = "full"
+    named: frozenset[str] = frozenset()
+    options: dict[str, Any] = attrs.field(factory=dict)
 
 
 def read_config(path: Path) -> FileConfig:
-    """Read a TOML file: `durability`, and a table `[limits]` with the names of `Limits`.
+    """Read a TOML file: the names of `SETTINGS`, and a table `[limits]` with those of `Limits`.
 
     Raises:
         ConfigError: it cannot be read, or has a key or value that does not belong there.
@@ -88,15 +254,19 @@ def read_config(path: Path) -> FileConfig:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    _only(found, {field.name for field in attrs.fields(FileConfig)}, path)
-    table = found.get("limits", {})
+    known = {setting.name: setting for setting in SETTINGS}
+    _only(found, {*known, "limits"}, path)
+    table = found.pop("limits", {})
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: `limits` is a table, [limits]")
     _only(table, {field.name for field in attrs.fields(Limits)}, path)
-    durability = found.get("durability", "full")
-    if durability not in ("full", "process"):
-        raise ConfigError(f'{path}: `durability` is "full" or "process"')
-    return FileConfig(limits=_limits(table, path), durability=durability)
+    options = {}
+    for name, value in found.items():
+        try:
+            options[name] = known[name].read(value, path.parent)
+        except ValueError as error:
+            raise ConfigError(f"{path}: `{name}` is {error}") from None
+    return FileConfig(limits=_limits(table, path), named=frozenset(table), options=options)
 
 
 def _limits(table: dict[str, Any], path: Path) -> Limits:

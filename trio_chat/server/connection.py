@@ -35,8 +35,8 @@ from trio_chat.protocol.frames import PROTOCOL, Closing, Command, Error, Hello, 
 from trio_chat.protocol.lines import LineBuffer
 from trio_chat.server.delivery import Pledge
 from trio_chat.server.dispatch import handle
-from trio_chat.server.enrolment import serve_stranger
 from trio_chat.server.outlet import Outlet
+from trio_chat.server.strangers import serve_stranger
 from trio_chat.transport import Slots, Wire
 
 if TYPE_CHECKING:
@@ -268,7 +268,8 @@ class Connection(Outlet):
         if frame.device is not None:
             names.check_device(frame.device)
         self.device = self.identity.device(frame.device)
-        limits = self._server.limits
+        limits, doors = self._server.limits, self._server.doors
+        await doors.check(self.identity)
         if not await self._server.register(self):
             raise TooMany(
                 "too many connections of this person or address; end another first",
@@ -276,6 +277,7 @@ class Connection(Outlet):
             )
         # It may have been revoked since the handshake; from now on the watch ends it.
         self._server.revocations.check(self.identity, time.time())
+        doors.note(self.identity)
         self.scope.deadline = float("inf")
         self._lines.limit = limits.frame_size
         bot = BOT in self.identity.roles

@@ -128,7 +128,10 @@ HANDLERS: dict[type[Order], Handler] = {
     orders.Drain: measures.drain,
     orders.Reload: measures.reload,
     orders.Revoke: measures.revoke,
+    orders.RevokeDevice: measures.revoke,
     orders.Backup: measures.backup,
+    orders.Lockdown: measures.lockdown,
+    orders.Unlock: measures.unlock,
     orders.Audit: reports.audit,
     orders.VerifyAudit: reports.verify_audit,
 }

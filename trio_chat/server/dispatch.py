@@ -17,6 +17,7 @@ from trio_chat.protocol.frames import (
     Administer,
     Away,
     Ca,
+    ChangePassword,
     Chat,
     ClaimPackages,
     Command,
@@ -33,14 +34,18 @@ from trio_chat.protocol.frames import (
     Join,
     Leave,
     List,
+    ListDevices,
     ListRooms,
+    Login,
     Nick,
     Ping,
     Pong,
     PublishPackages,
     PutBlob,
+    Register,
     Relay,
     Renew,
+    RevokeDevice,
     Send,
     SendSealed,
     SetTopic,
@@ -48,7 +53,17 @@ from trio_chat.protocol.frames import (
     Uninvite,
     Whois,
 )
-from trio_chat.server import access, delivery, directory, enrolment, lookup, membership, talk
+from trio_chat.server import (
+    access,
+    accounts,
+    delivery,
+    directory,
+    enrolment,
+    lookup,
+    membership,
+    own_devices,
+    talk,
+)
 from trio_chat.server.administer import administer
 
 if TYPE_CHECKING:
@@ -143,4 +158,9 @@ HANDLERS: dict[type[Command], Handler] = {
     Ca: enrolment.tell_authority,
     Enrol: enrolment.enrol,
     Renew: enrolment.renew,
+    Register: accounts.register,
+    Login: accounts.login,
+    ChangePassword: accounts.change_password,
+    ListDevices: own_devices.list_devices,
+    RevokeDevice: own_devices.revoke_device,
 }

@@ -17,7 +17,7 @@ from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import Server as ServerSays
 from trio_chat.server.checks import check_size
 from trio_chat.server.config import ServerConfig
-from trio_chat.server.orders import Announce, Backup, Drain, Kick, Reload, Revoke
+from trio_chat.server.orders import Announce, Backup, Drain, Kick, Lockdown, Reload, Revoke, Unlock
 from trio_chat.server.pulse import look_at_list
 from trio_chat.server.room import FAIRNESS
 from trio_chat.store import back_up, load_or_make_key
@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from trio_chat.server.desk import Desk
     from trio_chat.server.server import Server
 
-__all__ = ["Done", "Files", "announce", "backup", "drain", "kick", "reload", "revoke"]
+__all__ = [
+    "Done",
+    "Files",
+    "announce",
+    "backup",
+    "drain",
+    "kick",
+    "lockdown",
+    "reload",
+    "revoke",
+    "unlock",
+]
 
 COME_BACK = 60.0  # s after which somebody who was kicked may come back
 
@@ -200,3 +211,16 @@ async def backup(desk: Desk, order: Backup) -> Done:
     key = await trio.to_thread.run_sync(load_or_make_key, database)
     size = await back_up(database, target, key=key)
     return Done({"path": str(target), "size": size, "key": f"{database}.key"}, f"{size} bytes")
+
+
+async def lockdown(desk: Desk, order: Lockdown) -> Done:
+    """Let in nobody new from now on; who is here stays, and may come back."""
+    await desk.server.doors.lock()
+    return Done({"since": desk.server.doors.since})
+
+
+async def unlock(desk: Desk, order: Unlock) -> Done:
+    """Be open again."""
+    locked = desk.server.doors.since is not None
+    await desk.server.doors.unlock()
+    return Done({"was_locked": locked})

@@ -20,12 +20,15 @@ __all__ = [
     "Backup",
     "Drain",
     "Kick",
+    "Lockdown",
     "Order",
     "Reload",
     "Revoke",
+    "RevokeDevice",
     "Rooms",
     "Status",
     "Tree",
+    "Unlock",
     "Users",
     "VerifyAudit",
     "read_order",
@@ -148,6 +151,18 @@ class Revoke(Order):
 
 
 @attrs.frozen
+class RevokeDevice(Revoke):
+    """The same by a person, for a device of their own: not among the orders of admins."""
+
+    shown: str = ""
+
+    @property
+    def target(self) -> str:
+        """Whose and which."""
+        return self.shown
+
+
+@attrs.frozen
 class Backup(Order):
     """Copy the database to a file of the server's machine."""
 
@@ -159,6 +174,22 @@ class Backup(Order):
     def target(self) -> str:
         """The file."""
         return self.path
+
+
+@attrs.frozen
+class Lockdown(Order):
+    """Let in only devices that were here before, and enrol nobody, until `unlock`."""
+
+    name: ClassVar[str] = "lockdown"
+    audited: ClassVar[bool] = True
+
+
+@attrs.frozen
+class Unlock(Order):
+    """End a lockdown."""
+
+    name: ClassVar[str] = "unlock"
+    audited: ClassVar[bool] = True
 
 
 @attrs.frozen
@@ -190,6 +221,8 @@ ORDERS: dict[str, type[Order]] = {
         Reload,
         Revoke,
         Backup,
+        Lockdown,
+        Unlock,
         Audit,
         VerifyAudit,
     )

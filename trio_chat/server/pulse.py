@@ -56,6 +56,7 @@ async def keep_pulse(server: Server) -> None:
                 room.drop_tail()
         server.admission.forget(now)
         server.claims.forget(now)
+        server.accounts.forget(now)
         await write_down_people(server)
 
 
@@ -80,6 +81,7 @@ def _beat(connection: Connection, limits: Limits, now: float) -> None:
 async def write_down_people(server: Server) -> None:
     """Write down who has come for the first time."""
     try:
+        await server.doors.remember()
         await server.remember_people()
     except* StoreError as group:
         log.error("cannot write down who was here: %s", group.exceptions[0])

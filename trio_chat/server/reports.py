@@ -48,6 +48,7 @@ async def status(desk: Desk, order: Status) -> Done:
             **attrs.asdict(server.statistics()),
             "draining": server.draining,
             "drains_in": stopping,
+            "locked_since": server.doors.since,
             "tasks": sum(1 for _ in running_tasks()),
             "memory": _resident(),
             "database": {"size": size, "log": server.store.log_id, **attrs.asdict(store)},

@@ -21,11 +21,13 @@ from trio_chat.limits import Limits
 from trio_chat.pki import Enroller
 from trio_chat.protocol.codec import encode
 from trio_chat.protocol.frames import PROTOCOL, CrlChanged, Direct, Event, InputLimit, Welcome
+from trio_chat.server.accounts import Accounts
 from trio_chat.server.admission import Admission
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
 from trio_chat.server.desk import Desk
 from trio_chat.server.directory import Claims
+from trio_chat.server.doors import Doors
 from trio_chat.server.enrolment import open_enroller
 from trio_chat.server.listener import accept, open_listeners
 from trio_chat.server.pulse import (
@@ -69,8 +71,8 @@ class Server:
         modes: The modes of the rooms that it was told to have, which may be others than told.
         connections: Those that have been welcomed.
         people: The same by person.
-        enroller: Who signs for those who are invited; None if nobody can.
         desk: Where orders of admins are carried out, if it takes any.
+        enroller: Who signs for those who are invited; None if nobody can.
         stopped: Set when it has ended and its database can be opened by another.
     """
 
@@ -95,6 +97,8 @@ class Server:
         self.admission: Admission[Connection] = Admission(config.limits)
         self.uploads = Uploads(config.limits)
         self.claims = Claims(config.limits)
+        self.accounts = Accounts(config.limits)
+        self.doors = Doors(store)
         self.stopped = stopped
         self.modes: dict[str, str] = {}
         self.desk: Desk | None = None
@@ -169,11 +173,9 @@ class Server:
         self.modes = await _have_rooms(self.store, config)
         changed = revocations.text != self.revocations.text
         self.config, self.context, self.revocations = config, context, revocations
-        for each in (self.rooms, self.admission, self.uploads, self.claims):
+        for each in (self.rooms, self.admission, self.uploads, self.claims, self.accounts):
             each.limits = config.limits
         self.enroller = enroller
-        self.rooms.limits = config.limits
-        self.admission.limits = config.limits
         self.end_revoked()
         if changed:
             await self.tell_of_list()
@@ -346,6 +348,7 @@ async def serve(
                     server.modes = modes
                     server.addresses = [each.getsockname()[:2] for each in listeners]
                     await server.remember_list()
+                    await server.doors.load()
                     await _run(server, listeners, task_status)
             finally:
                 _close(listeners)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from trio_chat.text import safe
-from trio_chat.ui import actions, keys, render
+from trio_chat.ui import actions, keys, people, render
 from trio_chat.ui.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,12 +22,24 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "Argument", "Call", "Command", "UsageError", "Words", "find", "parse"]
 
-What = Literal["ROOM", "USER", "TEXT", "COMMAND", "NAME", "--plain", "yes|no", "qr"]
+What = Literal[
+    "ROOM",
+    "USER",
+    "TEXT",
+    "COMMAND",
+    "NAME",
+    "--plain",
+    "yes|no",
+    "qr",
+    "PASSWORD",
+    "DEVICE",
+    "WHEN",
+]
 
 
 @attrs.frozen
 class Argument:
-    """One argument; `TEXT` takes the rest of the line, what begins with `--` only itself."""
+    """One argument; `TEXT`, or `PASSWORD`, takes the rest, what begins with `--` only itself."""
 
     what: What
     optional: bool = False
@@ -99,7 +111,7 @@ def parse(line: str) -> Words | Call:
 def _arguments(command: Command, rest: str) -> tuple[str | None, ...]:
     found: list[str | None] = []
     for argument in command.arguments:
-        if argument.what == "TEXT":
+        if argument.what in ("TEXT", "PASSWORD"):
             value, rest = rest, ""
         elif argument.what.startswith("--") and rest.partition(" ")[0].casefold() != argument.what:
             value = ""
@@ -226,7 +238,6 @@ COMMANDS: tuple[Command, ...] = (
         help="go on with somebody's new key, unverified",
         run=keys.accept,
     ),
-    Command(name="/devices", help="your own devices that can read", run=keys.devices),
     Command(
         name="/check",
         help="eight words, the same for all who see the same people",
@@ -261,6 +272,36 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(_optional("NAME"),),
         help="a name shown beside your own; without it, none",
         run=actions.nick,
+    ),
+    Command(
+        name="/register",
+        arguments=(Argument("NAME"), _optional("PASSWORD")),
+        help="take another name here, with a password",
+        run=people.register,
+    ),
+    Command(
+        name="/login",
+        arguments=(Argument("NAME"), _optional("PASSWORD")),
+        help="get a certificate for a name, by its password",
+        run=people.login,
+    ),
+    Command(
+        name="/devices",
+        arguments=(_optional("USER"),),
+        help="your devices: certificates, and which can read",
+        run=people.devices,
+    ),
+    Command(
+        name="/revoke",
+        arguments=(Argument("DEVICE"),),
+        help="lock out another device of yours, for good",
+        run=people.revoke,
+    ),
+    Command(
+        name="/shutdown",
+        arguments=(_optional("WHEN"),),
+        help="stop the server, now or in 5m; for admins",
+        run=people.shutdown,
     ),
     Command(name="/clear", aliases=("/limpiar",), help="clear the screen", run=actions.clear),
     Command(

@@ -23,7 +23,6 @@ from prompt_toolkit.application import get_app_session, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
-from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.patch_stdout import patch_stdout
@@ -38,7 +37,13 @@ from trio_chat.ui.core import Core
 from trio_chat.ui.looks import LOOKS
 from trio_chat.ui.paste import PASTE_LINES, gather
 from trio_chat.ui.state import Cursors
-from trio_chat.ui.typed import CellSafe
+from trio_chat.ui.typed import (
+    CellSafe,
+    MaskSecrets,
+    SecretlessMemory,
+    TypedHistory,
+    wants_password,
+)
 
 __all__ = ["PromptFace", "chat"]
 
@@ -58,11 +63,16 @@ class PromptFace:
     """A prompt with a status line and a menu of completions; one per terminal."""
 
     def __init__(
-        self, *, colour: bool = True, toolbar: bool = True, history: History | None = None
+        self,
+        *,
+        colour: bool = True,
+        toolbar: bool = True,
+        history: TypedHistory | None = None,
     ) -> None:
         self._colour = colour
         self._toolbar = toolbar
-        self._history = history or InMemoryHistory()
+        self._history: TypedHistory = history or SecretlessMemory()
+        self._secret = False  # is a password being typed?
         self._pending: list[render.Line] = []
         self._wake = trio.Event()
         self._room_for_more = trio.Event()
@@ -87,7 +97,8 @@ class PromptFace:
 
         source.cooked_mode = quiet_cooked  # type: ignore[method-assign]  # of this object only
         self._prompt = PromptSession(
-            message=[("class:prompt", "> ")],
+            message=lambda: [("class:prompt", "password: " if self._secret else "> ")],
+            is_password=Condition(lambda: self._secret),
             completer=ChatCompleter(core),
             complete_while_typing=True,
             history=self._history,
@@ -97,7 +108,7 @@ class PromptFace:
             bottom_toolbar=self._status_line if self._toolbar else None,
             style=_STYLE,
             color_depth=None if self._colour else ColorDepth.DEPTH_1_BIT,
-            input_processors=[CellSafe()],
+            input_processors=[CellSafe(), MaskSecrets()],
             key_bindings=self._bindings(),
             reserve_space_for_menu=6,
             input=source,
@@ -141,6 +152,8 @@ class PromptFace:
             nursery.start_soon(self._handle, self._core, bursts)
             while True:
                 line = await self._ask(self._core)
+                if line is not None and wants_password(line):
+                    line = await self._ask_for_password(self._core, line)
                 if line is not None:
                     self._interrupts = 0
                     self._in_hand += 1
@@ -172,6 +185,15 @@ class PromptFace:
             self._in_hand -= len(burst)
             self._handled.set()
             self._handled = trio.Event()
+
+    async def _ask_for_password(self, core: Core, line: str) -> str | None:
+        """Return the line with the password behind it, which is shown and kept nowhere."""
+        self._secret = self._history.paused = True
+        try:
+            password = await self._ask(core)
+        finally:
+            self._secret = self._history.paused = False
+        return None if password is None else f"{line.strip()} {password}"
 
     async def _ask(self, core: Core) -> str | None:
         """Return the next line, None when the user wants to leave."""

@@ -8,25 +8,74 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 
 from trio_chat.errors import ConfigError
 from trio_chat.files import create_private
 from trio_chat.text import safe
 
-__all__ = ["CellSafe", "SecretlessHistory", "cell", "open_history"]
+__all__ = [
+    "CellSafe",
+    "MaskSecrets",
+    "SecretlessHistory",
+    "SecretlessMemory",
+    "TypedHistory",
+    "cell",
+    "open_history",
+    "wants_password",
+]
 
-_SECRET = re.compile(r"\s*/(register|login|passphrase|(join|create)\s+\S+\s+\S)", re.IGNORECASE)
+_SECRET = re.compile(
+    r"\s*/(register|login|passwd|passphrase|(join|create)\s+\S+\s+\S)", re.IGNORECASE
+)
+_WITH_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s+", re.IGNORECASE)
+_WITHOUT_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s*", re.IGNORECASE)
 
 
-class SecretlessHistory(FileHistory):
-    """A history file that never holds a line with a secret in it."""
+class _Secretless(History):
+    """Lines with a secret in them are not kept; nor is any line while it is `paused`."""
+
+    paused = False
 
     def append_string(self, string: str) -> None:
         """Keep a line, in memory and in the file, unless it may hold a secret."""
-        if not _SECRET.match(string):
+        if not self.paused and not _SECRET.match(string):
             super().append_string(string)
+
+
+class SecretlessHistory(_Secretless, FileHistory):
+    """A history file that never holds a line with a secret in it."""
+
+
+class SecretlessMemory(_Secretless, InMemoryHistory):
+    """The same without a file."""
+
+
+TypedHistory = SecretlessHistory | SecretlessMemory
+
+
+class MaskSecrets(Processor):
+    """Shows a password as stars while it is typed behind its command."""
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        """Replace characters one by one; positions stay."""
+        found = _WITH_PASSWORD.match(transformation_input.document.text)
+        if found is None or transformation_input.lineno > 0:
+            return Transformation(transformation_input.fragments)
+        shown: list[tuple[str, str]] = []
+        left = found.end()
+        for fragment in transformation_input.fragments:
+            text = fragment[1]
+            open_part, rest = text[:left], text[left:]
+            left -= len(open_part)
+            shown.append((fragment[0], open_part + "*" * len(rest)))
+        return Transformation(list(shown))
+
+
+def wants_password(line: str) -> bool:
+    """Is it `/login` or `/register` with a name alone?"""
+    return _WITHOUT_PASSWORD.fullmatch(line) is not None
 
 
 def open_history(path: Path) -> SecretlessHistory:
