@@ -25,6 +25,7 @@ from trio_chat.server import read_config
 ROOT = Path(__file__).parents[1]
 PROTOCOL = ROOT / "docs" / "protocol.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
+SECURITY = ROOT / "docs" / "security.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 DIRECTIONS = [
     pytest.param("4", Command.__args__, decode_command, id="commands"),
@@ -177,6 +178,17 @@ def strings(path: Path) -> str:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found.append(node.value)
     return "\n".join(found)
+
+
+# --- security.md -----------------------------------------------------------------------
+
+
+def test_each_test_that_security_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", SECURITY.read_text()))
+    paths = (ROOT / "tests").rglob("test_*.py")
+    written = set(re.findall(r"def (test_\w+)\(", "\n".join(path.read_text() for path in paths)))
+    assert len(named) > 50
+    assert named <= written, named - written
 
 
 # --- all of them -----------------------------------------------------------------------

@@ -25,7 +25,7 @@ from trio_chat.client.events import Connected, Gap, Offline, RoomClosed, RoomRes
 from trio_chat.client.news import Excluded, MembersChanged, News, Readable, Unreadable
 from trio_chat.client.room import Room
 from trio_chat.e2ee.wishes import Invite
-from trio_chat.errors import ConfigError, Disconnected, NotMember, StoreError, Unsent
+from trio_chat.errors import ConfigError, Disconnected, NotMember, NotTrusted, StoreError, Unsent
 from trio_chat.server import Server
 
 DAY = 86400.0
@@ -423,6 +423,21 @@ async def test_what_is_not_encrypted_is_never_shown_as_said(
         await taker.wait(lambda: len(taker.all(Unreadable)) == 2)
         assert all("not encrypted" in each.reason for each in taker.all(Unreadable))
         assert not taker.texts()
+
+
+@pytest.mark.parametrize("lie", [{"mode": "plain"}, {"access": "open"}])
+async def test_a_room_that_we_have_made_is_what_we_have_made(
+    villain: Villain, disks: Disks, lie: dict[str, str]
+) -> None:
+    def tell(_: Link, frame: Frame) -> Frame:
+        return {**frame, **lie} if frame["type"] == "joined" else frame
+
+    villain.down.append(tell)
+    async with disks.use(villain.port, "alice") as alice:
+        await alice.create("den")
+        with pytest.raises(NotTrusted, match="was made encrypted, for those whom you invite"):
+            await alice.join("den")
+        assert not alice.rooms
 
 
 async def test_a_room_that_was_encrypted_is_not_entered_as_a_plain_one(

@@ -27,7 +27,7 @@ from trio_chat.client.session import Session
 from trio_chat.client.state import RoomState
 from trio_chat.client.trusting import RoomReader, accept, numbers, own_devices, standing
 from trio_chat.e2ee.people import Number, Standing
-from trio_chat.errors import ChatError, ConfigError, Refused, Unreachable, Unsent
+from trio_chat.errors import ChatError, ConfigError, NotTrusted, Refused, Unreachable, Unsent
 from trio_chat.protocol.fields import Mode
 from trio_chat.protocol.frames import (
     Away,
@@ -72,6 +72,7 @@ class Client(Lifeline):
     ) -> None:
         super().__init__(address, session, connection, again, backoff, event_limit)
         self._faces: dict[RoomState, Room] = {}
+        self._made: dict[names.Key, Mode] = {}  # rooms, by us
         self._encryption: Encryption | None = None
         if opener is not None:
             encryption = self._encryption = session.sealer = Encryption(self, opener)
@@ -158,8 +159,21 @@ class Client(Lifeline):
             state = self._session.rooms.get(names.key(room))
             if state is None:
                 await self._wait(self._session.join(room, after))
-            elif not state.encrypted or await self._settled(state):
-                return self._face(state)
+            else:
+                await self._check_made(state)
+                if not state.encrypted or await self._settled(state):
+                    return self._face(state)
+
+    async def _check_made(self, state: RoomState) -> None:
+        """See that a room which we have made is what we have made, whatever the server says."""
+        wanted = ("encrypted", "closed")
+        if self._made.get(state.key) == wanted[0] and (state.mode, state.access) != wanted:
+            await self._leave(state)
+            raise NotTrusted(
+                f"{state.name} was made encrypted, for those whom you invite, and the server says "
+                "that it is otherwise",
+                hint="ask whoever runs the server; nothing was sent",
+            )
 
     async def _settled(self, state: RoomState) -> bool:
         """Wait until it is known whether we can read an encrypted room; are we still in it?"""
@@ -184,6 +198,7 @@ class Client(Lifeline):
         Raises `RoomExists`, `BadName`, or as `Room.set_topic`.
         """
         await self._ask(Create(room, mode=mode), repeat=False)
+        self._made[names.key(room)] = mode
 
     async def direct(self, user: str) -> Room:
         """Return the two-person room with `user`, joined; raises as `join`, and `NoUser`."""

@@ -10,6 +10,5 @@
     changes      what one event writes there
     key          the key of that file
 
-Those before the store are pure: no I/O, no clock. The server knows nothing of this, and so far
-no client does either.
+Those before the store are pure: no I/O, no clock. The server knows nothing of this.
 """
