@@ -12,7 +12,16 @@ import trio
 from trio_chat import names
 from trio_chat.client import Client, Number, RoomReader
 from trio_chat.errors import ChatError, NoRoom
-from trio_chat.protocol.frames import Entered, Member, Message, Person, RoomInfo, Topic
+from trio_chat.protocol.frames import (
+    Devices,
+    Entered,
+    ListDevices,
+    Member,
+    Message,
+    Person,
+    RoomInfo,
+    Topic,
+)
 from trio_chat.ui import render
 from trio_chat.ui.core import Core
 from trio_chat.ui.state import Cursors
@@ -164,11 +173,12 @@ class FakeClient:
             raise event
         return event
 
-    async def _ask(self, *call: Any) -> None:
+    async def _ask(self, *call: Any, **_options: Any) -> Any:
         await trio.lowlevel.checkpoint()
         self.calls.append(call)
         if self.stuck is not None:
             await self.stuck.wait()
+        return Devices(user=self.user, devices=[]) if isinstance(call[0], ListDevices) else None
 
     async def join(self, name: str, *, after: int | None = None) -> FakeRoom:
         await self._ask("join", name)
