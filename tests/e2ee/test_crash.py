@@ -216,12 +216,12 @@ def steps_of(ca: CA, folder: Path, case: tuple[str, str, Blow]) -> Iterator[int]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2].__name__}")
-def test_nothing_is_lost_or_doubled_at_any_fourth_step(
+def test_nothing_is_lost_or_doubled_at_some_of_the_steps(
     ca: CA, tmp_path: Path, sealed: Counter[bytes], case: tuple[str, str, Blow]
 ) -> None:
     steps = list(steps_of(ca, tmp_path, case))
     assert len(steps) > 20
-    check(ca, tmp_path, sealed, case, steps[CASES.index(case) % 4 :: 4])
+    check(ca, tmp_path, sealed, case, steps[CASES.index(case) % 9 :: 9])
 
 
 @pytest.mark.stress

@@ -73,7 +73,7 @@ def run(ca: CA, folder: Path, count: int, epochs: int) -> None:
 
 @pytest.mark.parametrize("count", [4, 6])
 def test_one_wins_each_epoch_and_all_converge(ca: CA, tmp_path: Path, count: int) -> None:
-    run(ca, tmp_path, count, 200)
+    run(ca, tmp_path, count, 100)
 
 
 @pytest.mark.stress

@@ -300,7 +300,7 @@ def talk(server: Server, peers: Sequence[Peer]) -> set[str]:
 
 @pytest.mark.parametrize("room", ["lobby", "ops"])
 def test_thirty_devices_live_together(ca: CA, tmp_path: Path, room: str) -> None:
-    live(ca, tmp_path, room, 400, f"thirty in {room}")
+    live(ca, tmp_path, room, 250, f"thirty in {room}")
 
 
 @pytest.mark.stress
