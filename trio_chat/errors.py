@@ -25,6 +25,7 @@ __all__ = [
     "CODES",
     "BadFrame",
     "BadName",
+    "Banned",
     "CertificateRefused",
     "ChatError",
     "ConfigError",
@@ -34,6 +35,7 @@ __all__ = [
     "Forbidden",
     "HelloFirst",
     "InviteRefused",
+    "Muted",
     "NoBlob",
     "NoEnrolment",
     "NoGroup",
@@ -59,6 +61,7 @@ __all__ = [
     "Unsent",
     "WrongCertificate",
     "WrongMode",
+    "WrongPassword",
     "WrongProtocol",
 ]
 
@@ -233,6 +236,24 @@ class Forbidden(Refused):
     code = "forbidden"
 
 
+class Banned(Refused):
+    """One is banned, from a room or from the server; `retry_after` says for how long yet."""
+
+    code = "banned"
+
+
+class Muted(Refused):
+    """One may say nothing, in a room or anywhere; `retry_after` says for how long yet."""
+
+    code = "muted"
+
+
+class WrongPassword(Refused):
+    """The room wants a password, or another one."""
+
+    code = "password"
+
+
 class OutOfOrder(Refused):
     """A counter was skipped: `expected` is the one that comes next."""
 
@@ -337,6 +358,9 @@ CODES: dict[str, type[Refused]] = {
         NoUser,
         NotMember,
         Forbidden,
+        Banned,
+        Muted,
+        WrongPassword,
         OutOfOrder,
         Duplicate,
         TextTooLong,
