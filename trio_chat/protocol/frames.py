@@ -2,7 +2,8 @@
 
 A class's `type` is the wire's; its fields are the wire's, in order, but for `sender`, which
 the wire spells `from`. An absent field is None. `id` is chosen by the client and repeated in
-the reply. The classes are in commands.py, events.py and directory.py; this is their table. No
+the reply. The classes are in commands.py, events.py, directory.py and
+moderation.py; this is their table. No
 bytes, no sockets, no clock.
 """
 
@@ -82,15 +83,32 @@ from trio_chat.protocol.events import (
     Users,
     Welcome,
 )
+from trio_chat.protocol.moderation import (
+    Acted,
+    Ban,
+    Kick,
+    Kicked,
+    ListSanctions,
+    ModeChanged,
+    Mute,
+    RoleChanged,
+    SanctionInfo,
+    Sanctions,
+    SetRole,
+    Unban,
+    Unmute,
+)
 
 __all__ = [
     "COMMANDS",
     "EVENTS",
     "PROTOCOL",
+    "Acted",
     "Administer",
     "Administered",
     "Away",
     "AwayChanged",
+    "Ban",
     "Blob",
     "Ca",
     "CaCertificate",
@@ -122,13 +140,18 @@ __all__ = [
     "Join",
     "Joined",
     "KeyPackages",
+    "Kick",
+    "Kicked",
     "Leave",
     "Left",
     "List",
     "ListRooms",
+    "ListSanctions",
     "Member",
     "Message",
     "MlsWelcome",
+    "ModeChanged",
+    "Mute",
     "Nick",
     "NickChanged",
     "Ok",
@@ -143,16 +166,22 @@ __all__ = [
     "Relayed",
     "Removed",
     "Renew",
+    "RoleChanged",
     "RoomInfo",
     "Rooms",
+    "SanctionInfo",
+    "Sanctions",
     "Send",
     "SendSealed",
     "Server",
+    "SetRole",
     "SetTopic",
     "Topic",
     "Typing",
     "TypingNow",
+    "Unban",
     "Uninvite",
+    "Unmute",
     "Users",
     "Welcome",
     "WelcomeFor",
@@ -194,6 +223,13 @@ Command = (
     | Enrol
     | Renew
     | Administer
+    | SetRole
+    | Kick
+    | Ban
+    | Unban
+    | Mute
+    | Unmute
+    | ListSanctions
 )
 Event = (
     Welcome
@@ -230,6 +266,10 @@ Event = (
     | CaCertificate
     | Enrolled
     | Administered
+    | Kicked
+    | RoleChanged
+    | ModeChanged
+    | Sanctions
 )
 
 COMMANDS: dict[str, type[Command]] = {
