@@ -16,6 +16,7 @@ from trio_chat.errors import HelloFirst, Refused, StoreError, StoreUnavailable
 from trio_chat.protocol.frames import (
     Administer,
     Away,
+    Ban,
     Ca,
     Chat,
     ClaimPackages,
@@ -31,9 +32,12 @@ from trio_chat.protocol.frames import (
     History,
     Invite,
     Join,
+    Kick,
     Leave,
     List,
     ListRooms,
+    ListSanctions,
+    Mute,
     Nick,
     Ping,
     Pong,
@@ -43,12 +47,24 @@ from trio_chat.protocol.frames import (
     Renew,
     Send,
     SendSealed,
+    SetRole,
     SetTopic,
     Typing,
+    Unban,
     Uninvite,
+    Unmute,
     Whois,
 )
-from trio_chat.server import access, delivery, directory, enrolment, lookup, membership, talk
+from trio_chat.server import (
+    access,
+    delivery,
+    directory,
+    enrolment,
+    lookup,
+    membership,
+    moderation,
+    talk,
+)
 from trio_chat.server.administer import administer
 
 if TYPE_CHECKING:
@@ -143,4 +159,11 @@ HANDLERS: dict[type[Command], Handler] = {
     Ca: enrolment.tell_authority,
     Enrol: enrolment.enrol,
     Renew: enrolment.renew,
+    SetRole: moderation.set_role,
+    Kick: moderation.kick,
+    Ban: moderation.ban,
+    Unban: moderation.unban,
+    Mute: moderation.mute,
+    Unmute: moderation.unmute,
+    ListSanctions: moderation.list_sanctions,
 }

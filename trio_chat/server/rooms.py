@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, suppress
 import trio
 
 from trio_chat import names
-from trio_chat.errors import NoRoom, RoomExists
+from trio_chat.chat.house import no_room
+from trio_chat.errors import RoomExists
 from trio_chat.limits import Limits
 from trio_chat.server.room import Audience, Room
 from trio_chat.store import RoomRow, Store
 
-__all__ = ["Rooms", "ensure_room", "no_room"]
+__all__ = ["Rooms", "ensure_room"]
 
 
 class Rooms:
@@ -71,13 +72,6 @@ class Rooms:
 
     def _forget(self, room: Room) -> None:
         del self._active[room.key]
-
-
-def no_room(key: names.Key) -> NoRoom:
-    """Say that there is no room of that name, or none for whoever asks: in the same words."""
-    if names.is_direct(key):
-        return NoRoom("there is no such room; `/rooms` lists those there are")
-    return NoRoom(f"there is no room {key}; `/create {key}` makes it, `/rooms` lists all")
 
 
 async def ensure_room(

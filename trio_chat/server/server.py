@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from trio_chat import __version__, names
+from trio_chat.chat.sanctions import Sanctions
 from trio_chat.errors import ConfigError
 from trio_chat.limits import Limits
 from trio_chat.pki import Enroller
@@ -26,6 +27,7 @@ from trio_chat.server.config import ServerConfig
 from trio_chat.server.connection import Connection
 from trio_chat.server.desk import Desk
 from trio_chat.server.directory import Claims
+from trio_chat.server.doors import Doors
 from trio_chat.server.enrolment import open_enroller
 from trio_chat.server.listener import accept, open_listeners
 from trio_chat.server.pulse import (
@@ -70,6 +72,7 @@ class Server:
         connections: Those that have been welcomed.
         people: The same by person.
         enroller: Who signs for those who are invited; None if nobody can.
+        sanctions: Who is banned from the server, or muted everywhere.
         desk: Where orders of admins are carried out, if it takes any.
         stopped: Set when it has ended and its database can be opened by another.
     """
@@ -95,6 +98,8 @@ class Server:
         self.admission: Admission[Connection] = Admission(config.limits)
         self.uploads = Uploads(config.limits)
         self.claims = Claims(config.limits)
+        self.doors = Doors(config.limits)
+        self.sanctions = Sanctions()
         self.stopped = stopped
         self.modes: dict[str, str] = {}
         self.desk: Desk | None = None
@@ -167,15 +172,12 @@ class Server:
         revocations = Revocations(config.crl, config.ca)
         revocations.load(seen=self.revocations.seen)
         self.modes = await _have_rooms(self.store, config)
-        changed = revocations.text != self.revocations.text
-        self.config, self.context, self.revocations = config, context, revocations
-        for each in (self.rooms, self.admission, self.uploads, self.claims):
+        before, self.revocations = self.revocations.text, revocations
+        self.config, self.enroller, self.context = config, enroller, context
+        for each in (self.rooms, self.admission, self.uploads, self.claims, self.doors):
             each.limits = config.limits
-        self.enroller = enroller
-        self.rooms.limits = config.limits
-        self.admission.limits = config.limits
         self.end_revoked()
-        if changed:
+        if before != revocations.text:
             await self.tell_of_list()
 
     # --- connections ---------------------------------------------------------------------
@@ -344,6 +346,7 @@ async def serve(
                 async with trio.open_nursery() as nursery:
                     server = Server(config, enroller, context, revocations, store, nursery, stopped)
                     server.modes = modes
+                    server.sanctions = Sanctions(await store.read_sanctions())
                     server.addresses = [each.getsockname()[:2] for each in listeners]
                     await server.remember_list()
                     await _run(server, listeners, task_status)
