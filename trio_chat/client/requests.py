@@ -16,6 +16,7 @@ from trio_chat.protocol.frames import (
     Administer,
     Administered,
     Away,
+    Ban,
     Blob,
     ClaimPackages,
     Create,
@@ -32,10 +33,13 @@ from trio_chat.protocol.frames import (
     Join,
     Joined,
     KeyPackages,
+    Kick,
     Leave,
     List,
     ListRooms,
+    ListSanctions,
     MlsWelcome,
+    Mute,
     Nick,
     Ok,
     Packages,
@@ -45,9 +49,13 @@ from trio_chat.protocol.frames import (
     PutBlob,
     Renew,
     Rooms,
+    Sanctions,
+    SetRole,
     SetTopic,
     Typing,
+    Unban,
     Uninvite,
+    Unmute,
     Users,
     Whois,
 )
@@ -79,6 +87,13 @@ Asking = (
     | GetWelcome
     | GetCrl
     | Administer
+    | SetRole
+    | Kick
+    | Ban
+    | Unban
+    | Mute
+    | Unmute
+    | ListSanctions
 )
 """The commands that carry an `id` and get one reply with it."""
 
@@ -97,6 +112,7 @@ Reply = (
     | Crl
     | Enrolled
     | Administered
+    | Sanctions
 )
 """What answers them, when they are done."""
 
@@ -116,6 +132,7 @@ _REPLIES: dict[type, type] = {
     GetWelcome: MlsWelcome,
     GetCrl: Crl,
     Administer: Administered,
+    ListSanctions: Sanctions,
 }
 
 
