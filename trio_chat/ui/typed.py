@@ -5,28 +5,63 @@ May know prompt_toolkit, no chat.
 
 from __future__ import annotations
 
-import re
+import difflib
 from pathlib import Path
 
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 
 from trio_chat.errors import ConfigError
 from trio_chat.files import create_private
 from trio_chat.text import safe
 
-__all__ = ["CellSafe", "SecretlessHistory", "cell", "open_history"]
+__all__ = [
+    "CellSafe",
+    "SecretlessHistory",
+    "SessionHistory",
+    "cell",
+    "may_hold_secret",
+    "open_history",
+]
 
-_SECRET = re.compile(r"\s*/(register|login|passphrase|(join|create)\s+\S+\s+\S)", re.IGNORECASE)
+_SECRET = {"/register": 1, "/login": 1, "/passphrase": 1, "/join": 2, "/create": 2}
+"""Commands that may hold a password, and the first of their words that may be it."""
 
 
-class SecretlessHistory(FileHistory):
-    """A history file that never holds a line with a secret in it."""
+def may_hold_secret(line: str) -> bool:
+    """May there be a password in a line? Also where the command is misspelt: `/jion ops ...`."""
+    words = line.split()
+    if len(words) < 2 or not words[0].startswith("/") or words[0].startswith("//"):
+        return False
+    typed = words[0].casefold()
+    if typed in _SECRET:
+        return len(words) > _SECRET[typed]
+    near = difflib.get_close_matches(typed, _SECRET, n=len(_SECRET), cutoff=0.6)
+    meant = {*near, *(name for name in _SECRET if name.startswith(typed))}
+    return any(len(words) > _SECRET[name] for name in meant)
+
+
+class _Secretless(History):
+    """A history that never holds a line with a secret in it.
+
+    Attributes:
+        asking: Is what is entered now the answer to a question for a secret?
+    """
+
+    asking = False
 
     def append_string(self, string: str) -> None:
-        """Keep a line, in memory and in the file, unless it may hold a secret."""
-        if not _SECRET.match(string):
+        """Keep a line, unless it may hold a secret."""
+        if not self.asking and not may_hold_secret(string):
             super().append_string(string)
+
+
+class SecretlessHistory(_Secretless, FileHistory):
+    """One that is kept in a file."""
+
+
+class SessionHistory(_Secretless, InMemoryHistory):
+    """One that ends with the program."""
 
 
 def open_history(path: Path) -> SecretlessHistory:
