@@ -564,7 +564,7 @@ FOR_ALL = {
 
 
 def test_each_frame_is_for_all_or_for_some() -> None:
-    assert COMMANDS.keys() == RESERVED | FOR_ALL
+    assert COMMANDS.keys() == RESERVED | FOR_ALL | {"admin"}
     assert not RESERVED & FOR_ALL
 
 

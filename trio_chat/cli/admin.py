@@ -115,7 +115,7 @@ def _judge(options: argparse.Namespace) -> int:
     given = {"who": options.who, "room": options.room}
     if command in ("ban", "mute"):
         given |= {"seconds": options.seconds, "reason": options.reason}
-    result = ask(options.ca, command, **given)
+    result = ask(options, command, **given)
     where = "everywhere" if options.room is None else f"in {options.room}"
     done = f"{_JUDGED[command]} {result['who']} {where}"
     if command in ("ban", "mute"):
@@ -137,7 +137,7 @@ def _bans(options: argparse.Namespace) -> int:
     from trio_chat.cli.admin_client import ask
     from trio_chat.cli.admin_tables import bans
 
-    found = ask(options.ca, "bans", room=options.room)["sanctions"]
+    found = ask(options, "bans", room=options.room)["sanctions"]
     print(_as_json(found) if options.json else bans(found))
     return 0
 

@@ -208,16 +208,10 @@ class Session:
             ProtocolError, StoreUnavailable: this connection cannot go on; another can.
         """
         match frame:
-            case _ if isinstance(frame, Acted):
-                self._acted(frame)
-            case Message() | Topic() | UnknownEntry():
+            case _ if isinstance(frame, Message | Topic | UnknownEntry | Acted):
                 state = self._live(frame.room)
-                if state is not None and state.entry(frame, self._device):
-                    if state.encrypted:
-                        if self.sealer is not None:
-                            self.sealer.entry(frame)
-                    elif not isinstance(frame, UnknownEntry):
-                        self.events.append(frame)
+                if state is not None:
+                    self.events += state.take(frame, self._device, self._user, self.sealer)
                     self._flush(state)
             case CrlChanged():
                 if self.sealer is not None:
@@ -325,15 +319,6 @@ class Session:
         if state is not None:
             self._forget(state)
             self.events.append(state.put_out(frame))
-
-    def _acted(self, frame: Acted) -> None:
-        """An entry of moderation, which nobody encrypts."""
-        state, welcome = self._live(frame.room), self.welcome
-        if state is not None and welcome is not None and state.entry(frame, welcome.device):
-            if state.encrypted and self.sealer is not None:
-                self.sealer.entry(UnknownEntry(frame.room, frame.seq))  # its place counts there
-            state.acted(frame, welcome.user)
-            self.events.append(frame)
 
     def _roster(self, frame: Users) -> None:
         """Take the fresh roster that comes after having been behind."""

@@ -5,6 +5,8 @@ Pure objects: no Trio, no clock, no bytes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from trio_chat import names
@@ -29,6 +31,9 @@ from trio_chat.protocol.frames import (
     Topic,
     TypingNow,
 )
+
+if TYPE_CHECKING:
+    from trio_chat.client.sealer import Sealer
 
 __all__ = ["Notice", "RoomState", "UnknownEntry"]
 
@@ -130,7 +135,28 @@ class RoomState:
         self._caught_up()
         return True
 
-    def acted(self, frame: Acted, user: str) -> None:
+    def take(
+        self,
+        frame: Message | Topic | Acted | UnknownEntry,
+        device: str,
+        user: str,
+        sealer: Sealer | None,
+    ) -> list[ClientEvent]:
+        """Take one entry, of an encrypted room for the sealer; return what the program learns.
+
+        Raises as `entry`.
+        """
+        if not self.entry(frame, device):
+            return []
+        if isinstance(frame, Acted):
+            self._acted(frame, user)
+        if self.encrypted and sealer is not None:
+            # Nobody encrypts an act, but its place counts.
+            sealer.entry(UnknownEntry(frame.room, frame.seq) if isinstance(frame, Acted) else frame)
+        shown = isinstance(frame, Acted) or not self.encrypted
+        return [frame] if shown and not isinstance(frame, UnknownEntry) else []
+
+    def _acted(self, frame: Acted, user: str) -> None:
         """Take an entry of moderation: it may be about `user`, who we are."""
         mine = isinstance(frame, RoleChanged) and names.key(frame.user) == names.key(user)
         if isinstance(frame, RoleChanged) and mine and self.role != "admin":
