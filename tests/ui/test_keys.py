@@ -228,6 +228,7 @@ async def test_who_has_no_new_key_has_nothing_to_accept(stage: Stage) -> None:
 
 async def test_the_open_room_s_people_are_changed_and_checked(stage: Stage, den: Any) -> None:
     stage.client.own = [reads("alice", "laptop", Standing.VERIFIED, own=True)]
+    den.access = "closed"
     await stage.type("/invite @bob", "/kick bob", "/check", "/devices")
     assert den.done == [("invite", "bob"), ("kick", "bob")]
     assert "den now: Dog Cat Lion Horse Unicorn Pig Elephant Rabbit" in stage.screen

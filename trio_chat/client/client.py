@@ -21,6 +21,7 @@ from trio_chat.client.connection import Connection, check_line
 from trio_chat.client.encryption import Encryption, Opener
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.lifeline import EVENT_LIMIT, Lifeline
+from trio_chat.client.moderating import Moderating
 from trio_chat.client.requests import Ticket
 from trio_chat.client.room import Room
 from trio_chat.client.session import Session
@@ -28,7 +29,7 @@ from trio_chat.client.state import RoomState
 from trio_chat.client.trusting import RoomReader, accept, numbers, own_devices, standing
 from trio_chat.e2ee.people import Number, Standing
 from trio_chat.errors import ChatError, ConfigError, Refused, Unreachable, Unsent
-from trio_chat.protocol.fields import Mode
+from trio_chat.protocol.fields import Access, Mode
 from trio_chat.protocol.frames import (
     Away,
     Chat,
@@ -48,7 +49,7 @@ from trio_chat.protocol.frames import (
 __all__ = ["Client"]
 
 
-class Client(Lifeline):
+class Client(Lifeline, Moderating):
     """A person's presence on a server. No public constructor: see `connect`.
 
     Iterate over it for the events (`trio_chat.client.events`); each goes to one taker. It
@@ -133,22 +134,26 @@ class Client(Lifeline):
 
     # --- rooms -------------------------------------------------------------------------
 
-    async def join(self, room: str, *, after: int | None = None) -> Room:
+    async def join(
+        self, room: str, *, after: int | None = None, password: str | None = None
+    ) -> Room:
         """Enter a room, and stay in it over reconnects.
 
         Args:
             room: Its name. One that is joined already is just returned.
+            password: The room's, where it wants one; kept in memory to come back with.
             after: Read on from this sequence number; if left out, from the cursor given to
                 `connect`, or else only what is said from now on.
 
         Raises:
             NoRoom: there is none of that name.
+            WrongPassword: it wants a password, or another one.
             Refused: the server says no.
             Disconnected: the client has ended.
 
         *Cancellation*: the room is left again if it was entered.
         """
-        check_line(Join(room))
+        check_line(Join(room, password=password))
         await trio.lowlevel.checkpoint()
         if self._encryption is not None:  # whether it was encrypted must be known before
             with self._inbox:
@@ -157,7 +162,7 @@ class Client(Lifeline):
             self._check_open()
             state = self._session.rooms.get(names.key(room))
             if state is None:
-                await self._wait(self._session.join(room, after))
+                await self._wait(self._session.join(room, after, password))
             elif not state.encrypted or await self._settled(state):
                 return self._face(state)
 
@@ -178,12 +183,20 @@ class Client(Lifeline):
             )
         return self._session.rooms.get(state.key) is state
 
-    async def create(self, room: str, *, mode: Mode = "encrypted") -> None:
+    async def create(
+        self,
+        room: str,
+        *,
+        mode: Mode = "encrypted",
+        access: Access | None = None,
+        password: str | None = None,
+    ) -> None:
         """Make a room: an encrypted one for oneself and whom one invites, or a plain one for all.
 
-        Raises `RoomExists`, `BadName`, or as `Room.set_topic`.
+        `access` says otherwise; with a password it is for those who know it. Raises
+        `RoomExists`, `BadName`, or as `Room.set_topic`.
         """
-        await self._ask(Create(room, mode=mode), repeat=False)
+        await self._ask(Create(room, mode, access, password), repeat=False)
 
     async def direct(self, user: str) -> Room:
         """Return the two-person room with `user`, joined; raises as `join`, and `NoUser`."""
