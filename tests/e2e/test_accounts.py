@@ -210,7 +210,7 @@ def test_in_the_terminal_a_password_is_neither_shown_nor_kept(
     pytest.importorskip("pexpect")
     ca, environment = own_people.ca, {**home(tmp_path, "home"), "NO_COLOR": "1"}
     alice = own_people.certificate("alice")
-    with running(own_people, tmp_path) as server:
+    with running(own_people, tmp_path, "--plain") as server:
         where = f"localhost:{server.port}"
         words = [*PROGRAM, "join", where, "--invite", invite(ca, "nora").encode()]
         terminal = Terminal.start(*words, "--register", "nora", "--room", "room0", **environment)

@@ -560,6 +560,11 @@ FOR_ALL = {
     "ca",
     "enrol",
     "renew",
+    "register",
+    "login",
+    "passwd",
+    "devices",
+    "revoke",
 }
 
 

@@ -13,9 +13,12 @@ from trio_chat import names
 from trio_chat.client import Client, Number, RoomReader
 from trio_chat.errors import ChatError, NoRoom, WrongPassword
 from trio_chat.protocol.frames import (
+    Devices,
     Entered,
+    ListDevices,
     Member,
     Message,
+    OwnDevice,
     Person,
     RoomInfo,
     SanctionInfo,
@@ -141,6 +144,7 @@ class FakeClient:
     server_says: str = ""  # in place of the echo
     numbers: list[Number] = attrs.field(factory=list)
     own: list[RoomReader] = attrs.field(factory=list)
+    certified: list[OwnDevice] = attrs.field(factory=list)
     passwords: dict[str, str] = attrs.field(factory=dict)
     banned: list[SanctionInfo] = attrs.field(factory=list)
     _events: Any = attrs.field(factory=lambda: trio.open_memory_channel[object](10_000))
@@ -174,11 +178,14 @@ class FakeClient:
             raise event
         return event
 
-    async def _ask(self, *call: Any) -> None:
+    async def _ask(self, *call: Any, repeat: bool = False) -> object:
         await trio.lowlevel.checkpoint()
         self.calls.append(call)
         if self.stuck is not None:
             await self.stuck.wait()
+        if isinstance(call[0], ListDevices):
+            return Devices(user=call[0].user or self.user, devices=self.certified)
+        return None
 
     async def join(
         self, name: str, *, after: int | None = None, password: str | None = None

@@ -23,7 +23,7 @@ from trio_chat.client import (
     Unreadable,
 )
 from trio_chat.e2ee.trust import Person
-from trio_chat.protocol.frames import Invited
+from trio_chat.protocol.frames import Invited, OwnDevice
 from trio_chat.protocol.frames import Person as Who
 from trio_chat.ui.announce import STANDING
 
@@ -269,7 +269,8 @@ async def test_no_event_about_keys_forges_a_line(stage: Stage, den: Any) -> None
     )
     den.reading = [reads(EVIL, EVIL)]
     stage.client.own = [reads(EVIL, EVIL)]
-    await stage.type("/users", "/devices")
+    stage.client.certified = [OwnDevice(device=EVIL, serial=EVIL, here=True, name=EVIL)]
+    await stage.type("/users", "/devices", f"/devices {EVIL.split()[0]}")
     lines = stage.face.lines[before:]
     assert len(lines) > 12
     for line in lines:

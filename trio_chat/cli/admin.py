@@ -19,7 +19,6 @@ SUMMARY = "look after a running server"
 
 EPILOG = """\
 examples:
-  trio-chat admin status --watch        how it is
   trio-chat admin revoke alice/laptop   a device was lost
   trio-chat admin ban bob --for 7d      keep him out for a week"""
 

@@ -76,8 +76,11 @@ _EXAMPLES = {
 }
 
 
-_LISTED = {"ban": "keep somebody out; likewise unban, mute, unmute, bans"}
-_UNLISTED = {"unban", "mute", "unmute", "bans"}  # the list is to fit on a screen
+_LISTED = {
+    "ban": "keep somebody out; likewise unban, mute, unmute, bans",
+    "lockdown": "let in only devices that were here before; unlock ends it",
+}
+_UNLISTED = {"unban", "mute", "unmute", "bans", "unlock"}  # the list is to fit on a screen
 _JUDGEMENTS = {
     "ban": "keep a person, a device or an address out",
     "unban": "end a ban",
