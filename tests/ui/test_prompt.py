@@ -540,3 +540,23 @@ async def test_lines_with_passwords_are_not_kept_for_the_next_arrow_up(terminal:
         nursery.cancel_scope.cancel()
     assert terminal.face._history.get_strings() == []
     assert "hunter2" not in terminal.text
+
+
+@hosted_test
+async def test_a_password_typed_before_the_question_goes_to_no_room(terminal: Terminal) -> None:
+    room = terminal.client.room("lobby", "alice")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.run)
+        await terminal.until(lambda: "you are in lobby now" in terminal.text)
+        await terminal.prompting()
+        terminal.keys.send_text("/login nora\rhunter2\r")
+        await terminal.until(lambda: terminal.face._question)
+        await terminal.prompting()
+        terminal.keys.send_text("\x03")
+        await terminal.until(lambda: "what came before the question was not sent" in terminal.text)
+        await terminal.prompting()
+        terminal.keys.send_text("hello\r")
+        await terminal.until(lambda: room.sent)
+        nursery.cancel_scope.cancel()
+    assert room.sent == [("hello", None)]
+    assert terminal.face._history.get_strings() == ["hello"]

@@ -39,7 +39,13 @@ from trio_chat.ui.core import Core
 from trio_chat.ui.looks import LOOKS
 from trio_chat.ui.paste import PASTE_LINES, gather
 from trio_chat.ui.state import Cursors
-from trio_chat.ui.typed import CellSafe, MaskSecrets, SecretlessHistory, SessionHistory
+from trio_chat.ui.typed import (
+    CellSafe,
+    MaskSecrets,
+    SecretlessHistory,
+    SessionHistory,
+    asks_for_secret,
+)
 
 __all__ = ["PromptFace", "chat"]
 
@@ -88,6 +94,7 @@ class PromptFace:
         self._handled = trio.Event()
         self._leaving = False
         self._question: _Question | None = None
+        self._asked = False  # did the line in hand ask for a secret?
         self._draft = ""  # what was being typed when a question came
         self._core: Core | None = None
         self._prompt: PromptSession[str] | None = None
@@ -147,6 +154,7 @@ class PromptFace:
         assert self._prompt is not None
         buffer = self._prompt.default_buffer
         asked = self._question = _Question(question)
+        self._asked = True
         self._set_aside()
         self._history.asking = True
         self._prompt.app.invalidate()
@@ -189,6 +197,7 @@ class PromptFace:
                 line = await self._ask(self._core)
                 if line is not None:
                     self._interrupts = 0
+                    self._history.asking |= asks_for_secret(line)  # it may come typed ahead
                     self._in_hand += 1
                     typed.send_nowait(line)
                 elif self._leaving:
@@ -213,11 +222,20 @@ class PromptFace:
                 text += "^Y sends them as one message, ^C drops them"
                 await self.show(*render.notice(text))
             else:
-                for line in burst:
-                    await core.handle(line)
+                await self._handle_lines(core, burst)
+            self._history.asking = False
             self._in_hand -= len(burst)
             self._handled.set()
             self._handled = trio.Event()
+
+    async def _handle_lines(self, core: Core, burst: list[str]) -> None:
+        """Handle lines; what came at once with one that asked for a secret may be the secret."""
+        for number, line in enumerate(burst, 1):
+            self._asked = False
+            await core.handle(line)
+            if self._asked and number < len(burst):
+                await self.show(*render.notice("what came before the question was not sent"))
+                return
 
     async def _ask(self, core: Core) -> str | None:
         """Return the next line, None when the user wants to leave."""

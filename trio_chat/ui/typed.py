@@ -21,6 +21,7 @@ __all__ = [
     "MaskSecrets",
     "SecretlessHistory",
     "SessionHistory",
+    "asks_for_secret",
     "cell",
     "may_hold_secret",
     "open_history",
@@ -35,6 +36,7 @@ _SECRET = {
     "/create": 2,
 }
 """Commands that may hold a password, and the first of their words that may be it."""
+_WITHOUT_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s*", re.IGNORECASE)
 _WITH_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s+", re.IGNORECASE)
 
 
@@ -49,6 +51,11 @@ def may_hold_secret(line: str) -> bool:
     near = difflib.get_close_matches(typed, _SECRET, n=len(_SECRET), cutoff=0.6)
     meant = {*near, *(name for name in _SECRET if name.startswith(typed))}
     return any(len(words) > _SECRET[name] for name in meant)
+
+
+def asks_for_secret(line: str) -> bool:
+    """Will a line be answered with a question for a password, whatever the server says?"""
+    return _WITHOUT_PASSWORD.fullmatch(line) is not None
 
 
 class _Secretless(History):
