@@ -15,7 +15,10 @@ MODULES = sorted(set(PACKAGE.rglob("*.py")) - set((PACKAGE / "examples").rglob("
 # A wheel holds copies of the examples, which are programs of their own.
 LINES = 400
 
-BOTTOM = ("errors", "names", "text", "limits", "address", "files", "identity", "invitation")
+BOTTOM = (
+    *("errors", "names", "text", "limits", "address", "files", "identity", "invitation"),
+    "durations",
+)
 CORE = (*BOTTOM, "protocol", "chat")
 FACES = ("", "server", "client", "pki")  # the packages themselves: what they export
 

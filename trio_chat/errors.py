@@ -25,6 +25,7 @@ __all__ = [
     "CODES",
     "BadFrame",
     "BadName",
+    "Banned",
     "CertificateRefused",
     "ChatError",
     "ConfigError",
@@ -35,6 +36,7 @@ __all__ = [
     "HelloFirst",
     "InviteRefused",
     "LoginRefused",
+    "Muted",
     "NameTaken",
     "NoBlob",
     "NoEnrolment",
@@ -61,6 +63,7 @@ __all__ = [
     "Unsent",
     "WrongCertificate",
     "WrongMode",
+    "WrongPassword",
     "WrongProtocol",
 ]
 
@@ -235,6 +238,24 @@ class Forbidden(Refused):
     code = "forbidden"
 
 
+class Banned(Refused):
+    """One is banned, from a room or from the server; `retry_after` says for how long yet."""
+
+    code = "banned"
+
+
+class Muted(Refused):
+    """One may say nothing, in a room or anywhere; `retry_after` says for how long yet."""
+
+    code = "muted"
+
+
+class WrongPassword(Refused):
+    """The room wants a password, or another one."""
+
+    code = "password"
+
+
 class OutOfOrder(Refused):
     """A counter was skipped: `expected` is the one that comes next."""
 
@@ -351,6 +372,9 @@ CODES: dict[str, type[Refused]] = {
         NoUser,
         NotMember,
         Forbidden,
+        Banned,
+        Muted,
+        WrongPassword,
         OutOfOrder,
         Duplicate,
         TextTooLong,

@@ -88,6 +88,10 @@ class Limits:
         50, "devices of one person with key packages; the one silent for longest loses its"
     )
     key_package_life: float = _limit(30 * 86400.0, "s that key packages are kept")
+    password_attempts: int = _count(
+        5, "wrong passwords of one person for one room in `password_window`; six times that for all"
+    )
+    sanctions_per_room: int = _count(1000, "bans and mutes in one room")
     claims_per_hour: int = _count(60, "claims of key packages by one person")
     retention: float = _limit(
         30 * 86400.0, "s that messages are kept; then they are deleted for real"

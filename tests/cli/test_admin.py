@@ -180,7 +180,7 @@ async def test_from_afar_whoever_is_no_admin_is_forbidden_every_command(
     who = own_people.authority.issue_client("mallory", bot=role == "bot")
     where = ("--at", f"localhost:{running.port}", "--cert", str(who.crt), "--key", str(who.key))
     words = {
-        "kick": ("mallory",),
+        **dict.fromkeys(("kick", "ban", "unban", "mute", "unmute"), ("mallory",)),
         "announce": ("hello",),
         "revoke": ("mallory",),
         "backup": (str(tmp_path / "copy.db"),),

@@ -69,7 +69,7 @@ def test_a_server_is_reached_as_its_certificate_says(
 
 
 @pytest.mark.parametrize(
-    "time", ["", "0h", "-1h", "24", "h", "1w", "91d", "9999999m", "1.5h", "²h"]
+    "time", ["", "0h", "-1h", "24", "h", "1y", "91d", "9999999m", "1.5h", "²h"]
 )
 def test_a_time_that_is_none_is_wrong_usage(
     own_people: People, capsys: pytest.CaptureFixture[str], time: str

@@ -799,7 +799,7 @@ async def test_frames_of_an_unknown_type_are_skipped_and_entries_keep_their_plac
     async with server.client() as client:
         await client.join("lobby")
         server.peer.say_raw(b'{"type":"weather","sky":"blue"}\n')
-        server.peer.say_raw(b'{"type":"kicked","room":"lobby","seq":1,"user":"eve"}\n')
+        server.peer.say_raw(b'{"type":"rained","room":"lobby","seq":1,"user":"eve"}\n')
         server.room("lobby").entries.append(f.Message(room="lobby", seq=1, time=1.0))
         server.post("lobby", "next")
         assert (await next_of(client, f.Message)).seq == 2

@@ -435,7 +435,7 @@ async def test_a_room_that_we_have_made_is_what_we_have_made(
     villain.down.append(tell)
     async with disks.use(villain.port, "alice") as alice:
         await alice.create("den")
-        with pytest.raises(NotTrusted, match="was made encrypted, for those whom you invite"):
+        with pytest.raises(NotTrusted, match="was made encrypted and closed"):
             await alice.join("den")
         assert not alice.rooms
 

@@ -195,7 +195,7 @@ async def test_inside_the_client_one_registers_another_name_and_stays_who_one_is
     done = await join(server, *own, say=f"/register alice {PASSWORD}")
     assert "is somebody here already" in said(done)
     done = await join(server, *own, say="/register zoe")
-    assert "there is no password" in said(done)
+    assert "no password was given; nothing was sent" in said(done)
     done = await join(server, *own, say=f"/register Zoe {PASSWORD}\nstill me")
     assert "you have a certificate for Zoe now, and are still alice here" in said(done)
     assert b"<alice> still me" in done.stdout
@@ -210,7 +210,7 @@ def test_in_the_terminal_a_password_is_neither_shown_nor_kept(
     pytest.importorskip("pexpect")
     ca, environment = own_people.ca, {**home(tmp_path, "home"), "NO_COLOR": "1"}
     alice = own_people.certificate("alice")
-    with running(own_people, tmp_path) as server:
+    with running(own_people, tmp_path, "--plain") as server:
         where = f"localhost:{server.port}"
         words = [*PROGRAM, "join", where, "--invite", invite(ca, "nora").encode()]
         terminal = Terminal.start(*words, "--register", "nora", "--room", "room0", **environment)
@@ -231,9 +231,9 @@ def test_in_the_terminal_a_password_is_neither_shown_nor_kept(
         terminal.type("\r")
         terminal.until("the password is wrong")
         terminal.type("/login nora\r")
-        terminal.until("password:")
+        terminal.until("the password of nora:")
         terminal.type(PASSWORD)
-        terminal.until("password: *****")
+        terminal.until("the password of nora: *****")
         terminal.type("\r")
         terminal.until("you have a certificate for nora now")
         shown = "\n".join(terminal.scrollback)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from trio_chat.errors import CODES, ProtocolError
 from trio_chat.protocol import frames
 from trio_chat.protocol.codec import decode_command, decode_event, encode
-from trio_chat.protocol.fields import Device, Digest, Kind, Mode
+from trio_chat.protocol.fields import Access, Device, Digest, Kind, Mode, Password
 from trio_chat.protocol.frames import COMMANDS, EVENTS, Send, SendSealed, WelcomeFor
+from trio_chat.protocol.moderation import Role, Seconds
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES: dict[Any, st.SearchStrategy[Any]] = {
@@ -32,6 +33,12 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     Device: TEXT.map(lambda text: text or "d"),
     list[Device]: st.lists(TEXT.map(lambda text: text or "d"), min_size=1, max_size=2),
 }
+VALUES |= {
+    Access: st.sampled_from(["open", "closed"]),
+    Password: TEXT.map(lambda text: text or "p"),
+    Role: st.sampled_from(["member", "moderator", "owner"]),
+    Seconds: st.floats(0.001, 2**20),
+}
 NESTED = (
     frames.InputLimit,
     frames.Member,
@@ -39,6 +46,7 @@ NESTED = (
     WelcomeFor,
     frames.DevicePackage,
     frames.OwnDevice,
+    frames.SanctionInfo,
 )
 for kind in NESTED:
     VALUES[kind] = st.deferred(lambda kind=kind: frame(kind))  # type: ignore[misc]

@@ -65,7 +65,7 @@ async def test_a_stopped_reader_slows_nobody_loses_nothing_and_costs_no_memory(
     (room,) = server.rooms
     (behind,) = [each for each in server.connections if each.behind]
     assert behind.debt == 0
-    assert room._tail_size <= 256 * 1024
+    assert room._tail.size <= 256 * 1024
     assert len(behind.wire._tail) < 1024 * 1024
     for number in range(400):
         frame = await slow.until("message")
@@ -364,7 +364,7 @@ async def test_a_silent_rooms_messages_leave_memory(
     with trio.fail_after(5):
         while room._tail:
             await trio.sleep(0.01)
-    assert room._tail_size == 0
+    assert room._tail.size == 0
 
 
 async def test_who_is_behind_and_ended_hears_why_if_it_reads(

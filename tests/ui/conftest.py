@@ -11,15 +11,17 @@ import trio
 
 from trio_chat import names
 from trio_chat.client import Client, Number, RoomReader
-from trio_chat.errors import ChatError, NoRoom
+from trio_chat.errors import ChatError, NoRoom, WrongPassword
 from trio_chat.protocol.frames import (
     Devices,
     Entered,
     ListDevices,
     Member,
     Message,
+    OwnDevice,
     Person,
     RoomInfo,
+    SanctionInfo,
     Topic,
 )
 from trio_chat.ui import render
@@ -138,10 +140,13 @@ class FakeClient:
     stuck: trio.Event | None = None  # requests wait for it
     held: list[object] | None = None  # events on their way, when there are such
     persons: dict[str, Person] = attrs.field(factory=dict)
-    refused: dict[str, ChatError] = attrs.field(factory=dict)  # room -> why one cannot join
+    refused: dict[str, ChatError] = attrs.field(factory=dict)  # a room, or `kick` -> why not
     server_says: str = ""  # in place of the echo
     numbers: list[Number] = attrs.field(factory=list)
     own: list[RoomReader] = attrs.field(factory=list)
+    certified: list[OwnDevice] = attrs.field(factory=list)
+    passwords: dict[str, str] = attrs.field(factory=dict)
+    banned: list[SanctionInfo] = attrs.field(factory=list)
     _events: Any = attrs.field(factory=lambda: trio.open_memory_channel[object](10_000))
 
     def room(self, name: str, *people: str, **more: Any) -> FakeRoom:
@@ -173,15 +178,21 @@ class FakeClient:
             raise event
         return event
 
-    async def _ask(self, *call: Any, **_options: Any) -> Any:
+    async def _ask(self, *call: Any, repeat: bool = False) -> object:
         await trio.lowlevel.checkpoint()
         self.calls.append(call)
         if self.stuck is not None:
             await self.stuck.wait()
-        return Devices(user=self.user, devices=[]) if isinstance(call[0], ListDevices) else None
+        if isinstance(call[0], ListDevices):
+            return Devices(user=call[0].user or self.user, devices=self.certified)
+        return None
 
-    async def join(self, name: str, *, after: int | None = None) -> FakeRoom:
-        await self._ask("join", name)
+    async def join(
+        self, name: str, *, after: int | None = None, password: str | None = None
+    ) -> FakeRoom:
+        await self._ask("join", name, *([password] if password else []))
+        if self.passwords.get(names.key(name), password) != password:
+            raise WrongPassword("it wants a password")
         if name in self.refused:
             raise self.refused[name]
         room = self.there.get(names.key(name))
@@ -190,8 +201,8 @@ class FakeClient:
         self.rooms[names.key(name)] = room
         return room
 
-    async def create(self, name: str, *, mode: str = "encrypted") -> None:
-        await self._ask("create", name, mode)
+    async def create(self, name: str, *, mode: str = "encrypted", **options: Any) -> None:
+        await self._ask("create", name, mode, *([options] if options else []))
         self.room(name, self.user, mode=mode, access="closed" if mode == "encrypted" else "open")
 
     async def safety_numbers(self, user: str) -> list[Number]:
@@ -211,6 +222,33 @@ class FakeClient:
     async def devices(self) -> list[RoomReader]:
         await self._ask("devices")
         return self.own
+
+    async def set_role(self, room: str, user: str, role: str) -> None:
+        await self._ask("set_role", room, user, role)
+
+    async def invite(self, room: str, user: str) -> None:
+        await self._ask("invite", room, user)
+
+    async def kick(self, room: str, user: str, reason: str | None = None) -> None:
+        await self._ask("kick", room, user, reason)
+        if "kick" in self.refused:
+            raise self.refused["kick"]
+
+    async def ban(self, room: str, **about: Any) -> None:
+        await self._ask("ban", room, about)
+
+    async def unban(self, room: str, **about: Any) -> None:
+        await self._ask("unban", room, about)
+
+    async def mute(self, room: str, **about: Any) -> None:
+        await self._ask("mute", room, about)
+
+    async def unmute(self, room: str, **about: Any) -> None:
+        await self._ask("unmute", room, about)
+
+    async def sanctions(self, room: str) -> list[SanctionInfo]:
+        await self._ask("sanctions", room)
+        return self.banned
 
     async def direct(self, user: str) -> FakeRoom:
         await self._ask("direct", user)
@@ -257,6 +295,8 @@ class FakeClient:
 class FakeFace:
     lines: list[render.Line] = attrs.field(factory=list)
     cleared: int = 0
+    questions: list[str] = attrs.field(factory=list)
+    secrets: list[str] = attrs.field(factory=list)
 
     @property
     def screen(self) -> str:
@@ -271,6 +311,11 @@ class FakeFace:
 
     def clear(self) -> None:
         self.cleared += 1
+
+    async def secret(self, question: str) -> str | None:
+        await trio.lowlevel.checkpoint()
+        self.questions.append(question)
+        return self.secrets.pop(0) if self.secrets else None
 
 
 @attrs.define

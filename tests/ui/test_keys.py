@@ -23,7 +23,7 @@ from trio_chat.client import (
     Unreadable,
 )
 from trio_chat.e2ee.trust import Person
-from trio_chat.protocol.frames import Invited
+from trio_chat.protocol.frames import Invited, OwnDevice
 from trio_chat.protocol.frames import Person as Who
 from trio_chat.ui.announce import STANDING
 
@@ -228,6 +228,7 @@ async def test_who_has_no_new_key_has_nothing_to_accept(stage: Stage) -> None:
 
 async def test_the_open_room_s_people_are_changed_and_checked(stage: Stage, den: Any) -> None:
     stage.client.own = [reads("alice", "laptop", Standing.VERIFIED, own=True)]
+    den.access = "closed"
     await stage.type("/invite @bob", "/kick bob", "/check", "/devices")
     assert den.done == [("invite", "bob"), ("kick", "bob")]
     assert "den now: Dog Cat Lion Horse Unicorn Pig Elephant Rabbit" in stage.screen
@@ -268,7 +269,8 @@ async def test_no_event_about_keys_forges_a_line(stage: Stage, den: Any) -> None
     )
     den.reading = [reads(EVIL, EVIL)]
     stage.client.own = [reads(EVIL, EVIL)]
-    await stage.type("/users", "/devices")
+    stage.client.certified = [OwnDevice(device=EVIL, serial=EVIL, here=True, name=EVIL)]
+    await stage.type("/users", "/devices", f"/devices {EVIL.split()[0]}")
     lines = stage.face.lines[before:]
     assert len(lines) > 12
     for line in lines:

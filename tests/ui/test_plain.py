@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -185,3 +186,69 @@ async def test_a_reader_that_has_left_is_a_broken_pipe() -> None:
     with pytest.raises(BrokenPipeError):
         await plain.PlainFace(pipe.writer, pipe.writer).show(*notice("hi"))
     pipe.close()
+
+
+# --- secrets -------------------------------------------------------------------------------
+
+
+async def test_a_pipe_is_asked_for_no_password(
+    client: FakeClient, pipes: tuple[Pipe, Pipe, Pipe]
+) -> None:
+    """The next line is not taken for one, and the one after a mistake not for a room's text."""
+    client.room("lobby")
+    client.room("vault", "bob")
+    client.passwords["vault"] = "hunter2"
+    source, _, err = pipes
+    os.write(source.writer, b"/join vault\n")
+    source.close(source.writer)
+    await talk(client, pipes)
+    assert "no password was given; nothing was sent" in err.text()
+
+
+async def test_a_terminal_shows_nothing_of_a_password(
+    client: FakeClient, pipes: tuple[Pipe, Pipe, Pipe]
+) -> None:
+    import pty
+    import termios
+
+    client.room("lobby")
+    room = client.room("vault", "bob")
+    client.passwords["vault"] = "hunter2"
+    _, out, err = pipes
+    ours, theirs = pty.openpty()
+
+    def echoes() -> bool:
+        return bool(termios.tcgetattr(theirs)[3] & termios.ECHO)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            face = plain.PlainFace(out.writer, err.writer)
+            run = partial(
+                plain.chat,
+                cast("Client", client),
+                face,
+                source=theirs,
+                rooms=(),
+                cursors=Cursors(None, "log", "alice"),
+                fingerprint="",
+            )
+            nursery.start_soon(run)
+            os.write(ours, b"/join vault\n")
+            with trio.fail_after(5):
+                while echoes():
+                    await trio.sleep(0.002)
+                os.write(ours, b"hunter2\n")
+                while "vault" not in client.rooms:
+                    await trio.sleep(0.002)
+                assert echoes()
+                os.write(ours, b"hello\n")
+                while not room.sent:
+                    await trio.sleep(0.002)
+            nursery.cancel_scope.cancel()
+        os.set_blocking(ours, False)
+        assert b"hunter2" not in os.read(ours, 1 << 16)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert room.sent == [("hello", None)]
+    assert "the password of vault: " in err.text()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import attrs
 import pytest
 import trio
+import trio.testing
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.key_binding import KeyBindings
@@ -18,7 +19,7 @@ from trio_chat.ui.completion import ChatCompleter
 from trio_chat.ui.prompt import PromptFace
 from trio_chat.ui.render import Line, notice
 from trio_chat.ui.state import Cursors
-from trio_chat.ui.typed import SecretlessMemory
+from trio_chat.ui.typed import SessionHistory
 
 if TYPE_CHECKING:
     from trio_chat.client import Client
@@ -73,7 +74,7 @@ class Terminal:
 def terminal(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     monkeypatch.setattr(prompt, "PAUSE", 0.01)
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
-        face = PromptFace(history=SecretlessMemory())
+        face = PromptFace(history=SessionHistory())
         made = Terminal(keys, client, face)
         print_now = face._print_now
 
@@ -454,3 +455,108 @@ async def test_news_of_the_status_are_drawn_in_batches(
         await terminal.until(lambda: drawn)
         nursery.cancel_scope.cancel()
     assert len(drawn) == 1
+
+
+# --- secrets -------------------------------------------------------------------------------
+
+
+@hosted_test
+async def test_a_password_is_asked_for_unseen_and_kept_nowhere(terminal: Terminal) -> None:
+    terminal.client.room("vault", "bob")
+    terminal.client.room("lobby", "alice")
+    terminal.client.passwords["vault"] = "/join hunter2"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.run)
+        await terminal.until(lambda: "you are in lobby now" in terminal.text)
+        await terminal.prompting()
+        terminal.client.stuck = trio.Event()
+        terminal.keys.send_text("/join vault\r")
+        await terminal.until(lambda: ("join", "vault") in terminal.client.calls)
+        await terminal.prompting()
+        terminal.keys.send_text("half a line")
+        await terminal.until(lambda: terminal.buffer.text == "half a line")
+        terminal.client.stuck.set()
+        await terminal.until(lambda: terminal.face._question)
+        assert terminal.buffer.text == ""  # what was typed for the room is no password
+        assert terminal.face._message()[0][1] == "the password of vault: "
+        assert terminal.face._prompt is not None
+        assert terminal.face._prompt.is_password()  # type: ignore[operator]  # a condition
+        terminal.keys.send_text("/join hun")
+        await terminal.until(lambda: terminal.buffer.text == "/join hun")
+        assert terminal.buffer.complete_state is None
+        terminal.keys.send_text("\t\x12")  # neither completed nor searched for
+        terminal.keys.send_text("ter2\r")
+        await terminal.until(lambda: "you are in vault now" in terminal.text)
+        await terminal.prompting()
+        await terminal.until(lambda: terminal.buffer.text == "half a line")
+        assert terminal.face._message()[0][1] == "> "
+        terminal.keys.send_text(" more\r")
+        await terminal.until(lambda: terminal.client.there["vault"].sent)
+        nursery.cancel_scope.cancel()
+    assert terminal.client.there["vault"].sent == [("half a line more", None)]
+    assert terminal.client.there["lobby"].sent == []
+    assert terminal.face._history.get_strings() == ["/join vault", "half a line more"]
+    assert "hunter2" not in terminal.text
+
+
+@hosted_test
+async def test_a_question_for_a_password_is_given_up_with_ctrl_c(terminal: Terminal) -> None:
+    room = terminal.client.room("lobby", "alice")
+    terminal.client.room("vault", "bob")
+    terminal.client.passwords["vault"] = "hunter2"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.run)
+        await terminal.prompting()
+        terminal.keys.send_text("/join lobby\r/join vault\r")
+        await terminal.until(lambda: terminal.face._question)
+        await terminal.prompting()
+        terminal.keys.send_text("hunt\x03")
+        await terminal.until(lambda: terminal.buffer.text == "")
+        assert terminal.face._question
+        terminal.keys.send_text("\x03")
+        await terminal.until(lambda: "no longer waiting for /join" in terminal.text)
+        await terminal.prompting()
+        terminal.keys.send_text("hello\r")
+        await terminal.until(lambda: room.sent)
+        nursery.cancel_scope.cancel()
+    assert room.sent == [("hello", None)]
+    assert "hello" in terminal.face._history.get_strings()
+
+
+@hosted_test
+async def test_lines_with_passwords_are_not_kept_for_the_next_arrow_up(terminal: Terminal) -> None:
+    terminal.client.room("vault", "bob")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.run)
+        await terminal.prompting()
+        for line in ("/join vault hunter2", "/jion vault hunter2", "/create den hunter2"):
+            terminal.keys.send_text(line + "\r")
+            await terminal.until(lambda: terminal.buffer.text == "")
+            await terminal.prompting()
+        await terminal.until(lambda: "you are in den now" in terminal.text)
+        terminal.keys.send_text("\x1b[A")
+        await trio.testing.wait_all_tasks_blocked()
+        assert terminal.buffer.text == ""
+        nursery.cancel_scope.cancel()
+    assert terminal.face._history.get_strings() == []
+    assert "hunter2" not in terminal.text
+
+
+@hosted_test
+async def test_a_password_typed_before_the_question_goes_to_no_room(terminal: Terminal) -> None:
+    room = terminal.client.room("lobby", "alice")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.run)
+        await terminal.until(lambda: "you are in lobby now" in terminal.text)
+        await terminal.prompting()
+        terminal.keys.send_text("/login nora\rhunter2\r")
+        await terminal.until(lambda: terminal.face._question)
+        await terminal.prompting()
+        terminal.keys.send_text("\x03")
+        await terminal.until(lambda: "what came before the question was not sent" in terminal.text)
+        await terminal.prompting()
+        terminal.keys.send_text("hello\r")
+        await terminal.until(lambda: room.sent)
+        nursery.cancel_scope.cancel()
+    assert room.sent == [("hello", None)]
+    assert terminal.face._history.get_strings() == ["hello"]

@@ -27,6 +27,11 @@ def test_the_history_is_private_and_survives(tmp_path: Path) -> None:
         "/passphrase x",
         "/join ops hunter2",
         " /Create  ops  hunter2",
+        "/create ops --plain hunter2",
+        "/jion ops hunter2",
+        "/JOINT ops hunter2",
+        "/creat ops hunter2",
+        "/j ops hunter2",
     ],
 )
 def test_lines_with_secrets_are_kept_nowhere(tmp_path: Path, line: str) -> None:
@@ -67,7 +72,9 @@ def test_a_family_takes_the_cells_of_its_members() -> None:
     assert sum(get_cwidth(cell(character)) for character in family) == 6
 
 
-@pytest.mark.parametrize("line", ["/join ops", "/create ops", "/joiner a b", "join ops hunter2"])
+@pytest.mark.parametrize(
+    "line", ["/join ops", "/create ops", "/kick a b", "join ops hunter2", "//join a b"]
+)
 def test_lines_without_secrets_are_kept(tmp_path: Path, line: str) -> None:
     history = open_history(tmp_path / "history")
     history.append_string(line)

@@ -8,20 +8,24 @@ has it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from trio_chat.chat.epochs import Sealed, judge
 from trio_chat.errors import Duplicate, OutOfOrder, Refused
-from trio_chat.protocol.codec import encode_text
+from trio_chat.protocol.codec import encode_object, encode_text
 
 __all__ = [
+    "Act",
     "Draft",
     "Entry",
     "Ledger",
     "Numbered",
+    "act_rest",
     "author",
+    "first_chunk",
     "message_rest",
     "sealed_rest",
     "topic_rest",
@@ -41,6 +45,7 @@ class Entry:
         topic: The room's new topic, if that is what it is.
         ticket: Whatever the caller wants back with the entry's fate.
         sealed: What there is to know of a line of an encrypted room.
+        act: What takes effect with it, if it is one of moderation.
     """
 
     device: str
@@ -49,6 +54,25 @@ class Entry:
     topic: str | None
     ticket: object
     sealed: Sealed | None = None
+    act: Act | None = None
+
+
+@attrs.frozen(eq=False)
+class Act:
+    """What takes effect with an entry: it and the entry are in the log together, or neither.
+
+    Attributes:
+        type: The entry's, on the wire.
+        check: Says why it may not be, when its turn has come: what was allowed when it was asked
+            for may not be any more.
+        changes: What the store writes with it.
+        apply: Called once the log has it.
+    """
+
+    type: str
+    check: Callable[[float], Refused | None]
+    changes: tuple[Callable[[Any], object], ...]
+    apply: Callable[[], None]
 
 
 @attrs.frozen
@@ -57,6 +81,7 @@ class Numbered:
 
     Attributes:
         commits: Those of `entries` that each ended an epoch, with their numbers.
+        acts: What takes effect with them.
     """
 
     first: int
@@ -66,6 +91,7 @@ class Numbered:
     topic: str | None
     entries: list[Entry]
     commits: list[tuple[int, Entry]] = attrs.field(factory=list)
+    acts: list[Act] = attrs.field(factory=list)
 
 
 @attrs.frozen
@@ -95,12 +121,12 @@ class Ledger:
     epoch: int = 0
     trees: frozenset[str] = frozenset()
     _message: bytes = attrs.field(init=False)
-    _topic: bytes = attrs.field(init=False)
+    _other: bytes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         name = encode_text(self.room)
         self._message = b'{"type":"message","room":%s,"seq":' % name
-        self._topic = b'{"type":"topic","room":%s,"seq":' % name
+        self._other = b'{"type":%%s,"room":%s,"seq":' % name.replace(b"%", b"%%")
 
     def draft(self, entries: Sequence[Entry], now: float) -> Draft:
         """Number `entries` in order; nothing changes until `commit`.
@@ -117,6 +143,7 @@ class Ledger:
         topic = None
         commits: list[tuple[int, Entry]] = []
         fresh: set[str] = set()
+        acts: list[Act] = []
         for entry in entries:
             n = entry.n
             if n is not None:
@@ -136,16 +163,19 @@ class Ledger:
                         commits.append((seq + 1, entry))
                         fresh.add(sealed.commit.tree)
                 counters[entry.device] = n
-            seq += 1
-            if entry.topic is None:
-                lines.append(b"%s%d%s%s" % (self._message, seq, stamp, entry.rest))
+                start = self._message
             else:
-                lines.append(b"%s%d%s%s" % (self._topic, seq, stamp, entry.rest))
-                topic = entry.topic
+                start = self._other % encode_text(entry.act.type if entry.act else "topic")
+                topic = topic if entry.topic is None else entry.topic
+                if entry.act is not None:
+                    acts.append(entry.act)
+            seq += 1
+            lines.append(b"%s%d%s%s" % (start, seq, stamp, entry.rest))
             accepted.append(entry)
         if not accepted:
             return Draft(None, refused)
-        batch = Numbered(self.seq + 1, seq, b"".join(lines), counters, topic, accepted, commits)
+        body = b"".join(lines)
+        batch = Numbered(self.seq + 1, seq, body, counters, topic, accepted, commits, acts)
         return Draft(batch, refused)
 
     def commit(self, batch: Numbered) -> None:
@@ -169,6 +199,18 @@ class Ledger:
         )
 
 
+def first_chunk(entries: Sequence[Entry], most: int) -> list[Entry]:
+    """Return the first of `entries`, about `most` bytes, at least one, and none after an act."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += len(entry.rest) + 128
+        if count and size > most:
+            return list(entries[:count])
+        if entry.act is not None:
+            return list(entries[: count + 1])
+    return list(entries)
+
+
 def author(user: str, device: str) -> bytes:
     """Return the part of a line that says who: made once per member."""
     return b',"from":%s,"device":%s' % (encode_text(user), encode_text(device))
@@ -185,6 +227,12 @@ def sealed_rest(who: bytes, n: int, epoch: int, kind: str, body: str) -> bytes:
     """Return the end of the line of something that the server cannot read."""
     words = (who, n, epoch, encode_text(kind), encode_text(body))
     return b'%s,"n":%d,"epoch":%d,"kind":%s,"body":%s}\n' % words
+
+
+def act_rest(who: bytes, fields: Mapping[str, object]) -> bytes:
+    """Return the end of a line of moderation, from its author on; None is left out."""
+    told = {name: value for name, value in fields.items() if value is not None}
+    return b"%s,%s\n" % (who, encode_object(told)[1:])
 
 
 def topic_rest(who: bytes, text: str) -> bytes:

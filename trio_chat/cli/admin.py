@@ -19,8 +19,8 @@ SUMMARY = "look after a running server"
 
 EPILOG = """\
 examples:
-  trio-chat admin status --watch        how it is
-  trio-chat admin revoke alice/laptop   a device was lost"""
+  trio-chat admin revoke alice/laptop   a device was lost
+  trio-chat admin ban bob --for 7d      keep him out for a week"""
 
 _INTERVAL = 1.0  # s between looks of `status --watch`
 
@@ -103,6 +103,41 @@ def _kick(options: argparse.Namespace) -> int:
 
     ended = ask(options, "kick", who=options.who, reason=options.reason)["ended"]
     _say(f"ended {_connections(ended)}")
+    return 0
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from trio_chat.cli.admin_client import ask
+    from trio_chat.durations import spoken
+
+    command = options.admin_command
+    given = {"who": options.who, "room": options.room}
+    if command in ("ban", "mute"):
+        given |= {"seconds": options.seconds, "reason": options.reason}
+    result = ask(options, command, **given)
+    where = "everywhere" if options.room is None else f"in {options.room}"
+    done = f"{_JUDGED[command]} {result['who']} {where}"
+    if command in ("ban", "mute"):
+        done += f" for {spoken(options.seconds)}" if options.seconds else ""
+        done += f"; that is {_connections(result['met'])} now"
+    _say(done)
+    return 0
+
+
+_JUDGED = {
+    "ban": "banned",
+    "unban": "ended the ban of",
+    "mute": "muted",
+    "unmute": "ended the mute of",
+}
+
+
+def _bans(options: argparse.Namespace) -> int:
+    from trio_chat.cli.admin_client import ask
+    from trio_chat.cli.admin_tables import bans
+
+    found = ask(options, "bans", room=options.room)["sanctions"]
+    print(_as_json(found) if options.json else bans(found))
     return 0
 
 
@@ -242,6 +277,11 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "rooms": _rooms,
     "users": _users,
     "kick": _kick,
+    "ban": _judge,
+    "unban": _judge,
+    "mute": _judge,
+    "unmute": _judge,
+    "bans": _bans,
     "announce": _announce,
     "drain": _drain,
     "reload": _reload,

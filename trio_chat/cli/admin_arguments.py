@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from trio_chat.cli.help import Formatter, arguments
+from trio_chat.durations import parse_duration
 
 __all__ = ["add_arguments"]
 
 _WORDS = {
     "kick": "USER[/DEVICE] ",
+    "ban": "WHO ",
+    "unban": "WHO ",
+    "mute": "WHO ",
+    "unmute": "WHO ",
     "announce": "TEXT ",
     "revoke": "WHAT ",
     "backup": "PATH ",
@@ -29,6 +35,21 @@ _EXAMPLES = {
     "kick": """\
   trio-chat admin kick alice
   trio-chat admin kick alice/laptop --reason "please update your client\"""",
+    "ban": """\
+  trio-chat admin ban bob
+  trio-chat admin ban bob/laptop --for 7d --reason "spam"
+  trio-chat admin ban address:192.0.2.7 --for 2h
+  trio-chat admin ban bob --room ops""",
+    "unban": """\
+  trio-chat admin unban bob
+  trio-chat admin unban bob --room ops""",
+    "mute": """\
+  trio-chat admin mute bob --for 30m""",
+    "unmute": """\
+  trio-chat admin unmute bob""",
+    "bans": """\
+  trio-chat admin bans
+  trio-chat admin bans --room ops --json""",
     "announce": """\
   trio-chat admin announce "maintenance at noon\"""",
     "drain": """\
@@ -55,6 +76,19 @@ _EXAMPLES = {
 }
 
 
+_LISTED = {
+    "ban": "keep somebody out; likewise unban, mute, unmute, bans",
+    "lockdown": "let in only devices that were here before; unlock ends it",
+}
+_UNLISTED = {"unban", "mute", "unmute", "bans", "unlock"}  # the list is to fit on a screen
+_JUDGEMENTS = {
+    "ban": "keep a person, a device or an address out",
+    "unban": "end a ban",
+    "mute": "let somebody read and say nothing",
+    "unmute": "end a mute",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the commands below `admin`."""
     if not parser.add_help:
@@ -73,6 +107,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kick = _command(commands, "kick", "end somebody's connections; they may come back")
     kick.add_argument("who", metavar="USER[/DEVICE]", help="whose; DEVICE by name or id")
     kick.add_argument("--reason", metavar="TEXT", help="what they are told")
+
+    for name, summary in _JUDGEMENTS.items():
+        command = _command(commands, name, summary)
+        command.add_argument(
+            "who", metavar="WHO", help="USER, USER/DEVICE, or address:ADDRESS of all behind it"
+        )
+        command.add_argument("--room", metavar="ROOM", help="only in that room")
+        if name in ("ban", "mute"):
+            command.add_argument(
+                "--for",
+                dest="seconds",
+                metavar="TIME",
+                type=_time,
+                help="how long: 30m, 2h, 7d (until it is ended)",
+            )
+            command.add_argument("--reason", metavar="TEXT", help="what they and the room are told")
+    bans = _command(commands, "bans", "who is banned or muted, and until when")
+    bans.add_argument("--room", metavar="ROOM", help="in that room (on the whole server)")
+    _json(bans)
 
     announce = _command(commands, "announce", "say something to everybody, as the server")
     announce.add_argument("text", metavar="TEXT", help="what to say; - reads standard input")
@@ -122,9 +175,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str
 ) -> argparse._ArgumentGroup:
+    listed: dict[str, Any] = {} if name in _UNLISTED else {"help": _LISTED.get(name, summary)}
     parser = commands.add_parser(
         name,
-        help=summary,
+        **listed,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"examples:\n{_EXAMPLES[name]}",
         usage=f"trio-chat admin {name} {_WORDS.get(name, '')}[OPTION ...]",
@@ -166,6 +220,13 @@ def _seconds(text: str) -> float:
         seconds = -1.0
     if not 0 <= seconds <= 30 * 86400:
         raise argparse.ArgumentTypeError("a number of seconds, up to 30 days")
+    return seconds
+
+
+def _time(text: str) -> int:
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise argparse.ArgumentTypeError("a time like 30m, 2h or 7d, at most ten years")
     return seconds
 
 

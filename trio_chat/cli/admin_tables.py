@@ -11,6 +11,7 @@ from trio_chat.text import safe
 
 __all__ = [
     "audit",
+    "bans",
     "chain",
     "findings",
     "rooms",
@@ -110,6 +111,33 @@ def users(found: Fields) -> str:
         for each in found["users"]
     )
     return _table(head, rows)
+
+
+def bans(found: Sequence[Fields]) -> str:
+    """Return a table of bans and mutes."""
+    head = ("KIND", "WHO", "SINCE (UTC)", "UNTIL (UTC)", "BY", "REASON")
+    rows = (
+        (
+            each["kind"],
+            _subject(each),
+            _moment(each["since"]),
+            _moment(each["until"]),
+            each["by"],
+            _shown(each["reason"]),
+        )
+        for each in found
+    )
+    return _table(head, rows)
+
+
+def _subject(found: Fields) -> str:
+    if found["address"] is not None:
+        return f"address:{found['address']}"
+    return f"{found['user']}/{found['device']}" if found["device"] else str(found["user"])
+
+
+def _moment(seconds: float | None) -> str:
+    return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
 
 
 def audit(found: Sequence[Fields]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -104,11 +103,11 @@ def keep_address(server: Server) -> None:
 def _time(text: str) -> timedelta:
     from datetime import timedelta
 
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text, re.ASCII)
-    if found is not None:
-        time = timedelta(**{_UNITS[found[2]]: int(found[1])})
-        if time <= timedelta(days=_LONGEST):
-            return time
+    from trio_chat.durations import parse_duration
+
+    seconds = parse_duration(text)
+    if seconds is not None and seconds <= _LONGEST * 86400:
+        return timedelta(seconds=seconds)
     raise argparse.ArgumentTypeError(f"a time like 30m, 24h or 7d, at most {_LONGEST}d")
 
 

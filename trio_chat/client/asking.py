@@ -173,6 +173,8 @@ def _paged(found: object) -> LogEntry:
         if error.code != "unknown-type":
             raise
         entry = UnknownEntry("", found["seq"])
+    if isinstance(entry, frames.Acted):
+        entry = UnknownEntry("", entry.seq)
     if isinstance(entry, Frame):
         return log_entry(entry)
     raise ProtocolError("the server sent a page of something else")

@@ -21,14 +21,15 @@ from trio_chat.client.connection import Connection, check_line
 from trio_chat.client.encryption import Encryption, Opener
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.lifeline import EVENT_LIMIT, Lifeline
+from trio_chat.client.moderating import Moderating
 from trio_chat.client.requests import Ticket
 from trio_chat.client.room import Room
 from trio_chat.client.session import Session
 from trio_chat.client.state import RoomState
 from trio_chat.client.trusting import RoomReader, accept, numbers, own_devices, standing
 from trio_chat.e2ee.people import Number, Standing
-from trio_chat.errors import ChatError, ConfigError, NotTrusted, Refused, Unreachable, Unsent
-from trio_chat.protocol.fields import Mode
+from trio_chat.errors import ChatError, ConfigError, Refused, Unreachable, Unsent
+from trio_chat.protocol.fields import Access, Mode
 from trio_chat.protocol.frames import (
     Away,
     Chat,
@@ -48,7 +49,7 @@ from trio_chat.protocol.frames import (
 __all__ = ["Client"]
 
 
-class Client(Lifeline):
+class Client(Lifeline, Moderating):
     """A person's presence on a server. No public constructor: see `connect`.
 
     Iterate over it for the events (`trio_chat.client.events`); each goes to one taker. It
@@ -72,7 +73,7 @@ class Client(Lifeline):
     ) -> None:
         super().__init__(address, session, connection, again, backoff, event_limit)
         self._faces: dict[RoomState, Room] = {}
-        self._made: dict[names.Key, Mode] = {}  # rooms, by us
+        self._made: dict[names.Key, str] = {}  # encrypted rooms, by us; open or closed
         self._encryption: Encryption | None = None
         if opener is not None:
             encryption = self._encryption = session.sealer = Encryption(self, opener)
@@ -134,22 +135,26 @@ class Client(Lifeline):
 
     # --- rooms -------------------------------------------------------------------------
 
-    async def join(self, room: str, *, after: int | None = None) -> Room:
+    async def join(
+        self, room: str, *, after: int | None = None, password: str | None = None
+    ) -> Room:
         """Enter a room, and stay in it over reconnects.
 
         Args:
             room: Its name. One that is joined already is just returned.
+            password: The room's, where it wants one; kept in memory to come back with.
             after: Read on from this sequence number; if left out, from the cursor given to
                 `connect`, or else only what is said from now on.
 
         Raises:
             NoRoom: there is none of that name.
+            WrongPassword: it wants a password, or another one.
             Refused: the server says no.
             Disconnected: the client has ended.
 
         *Cancellation*: the room is left again if it was entered.
         """
-        check_line(Join(room))
+        check_line(Join(room, password=password))
         await trio.lowlevel.checkpoint()
         if self._encryption is not None:  # whether it was encrypted must be known before
             with self._inbox:
@@ -158,25 +163,18 @@ class Client(Lifeline):
             self._check_open()
             state = self._session.rooms.get(names.key(room))
             if state is None:
-                await self._wait(self._session.join(room, after))
-            else:
-                await self._check_made(state)
-                if not state.encrypted or await self._settled(state):
-                    return self._face(state)
-
-    async def _check_made(self, state: RoomState) -> None:
-        """See that a room which we have made is what we have made, whatever the server says."""
-        wanted = ("encrypted", "closed")
-        if self._made.get(state.key) == wanted[0] and (state.mode, state.access) != wanted:
-            await self._leave(state)
-            raise NotTrusted(
-                f"{state.name} was made encrypted, for those whom you invite, and the server says "
-                "that it is otherwise",
-                hint="ask whoever runs the server; nothing was sent",
-            )
+                await self._wait(self._session.join(room, after, password))
+            elif await self._settled(state):
+                return self._face(state)
 
     async def _settled(self, state: RoomState) -> bool:
         """Wait until it is known whether we can read an encrypted room; are we still in it?"""
+        access = self._made.get(state.key)
+        if access is not None and (state.mode, state.access) != ("encrypted", access):
+            await self._leave(state)
+            raise failures.not_as_made(state.name, access)
+        if not state.encrypted:
+            return True
         encryption = self._encryption
         if encryption is not None:
             with self._inbox:
@@ -192,13 +190,22 @@ class Client(Lifeline):
             )
         return self._session.rooms.get(state.key) is state
 
-    async def create(self, room: str, *, mode: Mode = "encrypted") -> None:
+    async def create(
+        self,
+        room: str,
+        *,
+        mode: Mode = "encrypted",
+        access: Access | None = None,
+        password: str | None = None,
+    ) -> None:
         """Make a room: an encrypted one for oneself and whom one invites, or a plain one for all.
 
-        Raises `RoomExists`, `BadName`, or as `Room.set_topic`.
+        `access` says otherwise; with a password it is for those who know it. Raises
+        `RoomExists`, `BadName`, or as `Room.set_topic`.
         """
-        await self._ask(Create(room, mode=mode), repeat=False)
-        self._made[names.key(room)] = mode
+        await self._ask(Create(room, mode, access, password), repeat=False)
+        if mode == "encrypted":
+            self._made[names.key(room)] = access or ("open" if password else "closed")
 
     async def direct(self, user: str) -> Room:
         """Return the two-person room with `user`, joined; raises as `join`, and `NoUser`."""

@@ -21,6 +21,7 @@ from trio_chat.client.refusals import FINAL, broken, refusal
 from trio_chat.client.state import UnknownEntry
 from trio_chat.errors import (
     BadFrame,
+    Banned,
     ChatError,
     ProtocolError,
     Refused,
@@ -76,7 +77,8 @@ class Ending:
     def by(cls, error: ChatError) -> Ending:
         """Return what an error makes of a connection, or of the attempt to have one."""
         retry_after = error.retry_after if isinstance(error, Refused) else None
-        return cls(str(error), retry_after, isinstance(error, FINAL), error.hint)
+        final = isinstance(error, FINAL) or (isinstance(error, Banned) and retry_after is None)
+        return cls(str(error), retry_after, final, error.hint)
 
 
 _TAKEN_OVER = Ending("another client took over this device", final=True)
@@ -205,7 +207,9 @@ class Connection:
                 handle(frame)
                 if frame.reason == "taken-over":
                     return _TAKEN_OVER
-                return Ending(f"the server said: {safe(frame.reason, 100)}", frame.retry_after)
+                final = frame.reason == "banned" and frame.retry_after is None
+                reason = f"the server said: {safe(frame.reason, 100)}"
+                return Ending(reason, frame.retry_after, final)
             case _:
                 handle(frame)
         return None

@@ -25,10 +25,13 @@ from trio_chat.protocol.frames import (
     Count,
     Entered,
     Invited,
+    Kicked,
     Left,
     Message,
+    ModeChanged,
     NickChanged,
     Relayed,
+    RoleChanged,
     Server,
     Topic,
     TypingNow,
@@ -109,4 +112,7 @@ ClientEvent = (
     | ComparisonShown
     | ComparisonDone
     | ComparisonFailed
+    | Kicked
+    | RoleChanged
+    | ModeChanged
 )

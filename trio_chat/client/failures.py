@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trio_chat.errors import ChatError, Disconnected, NotMember, NotTrusted, Unreachable
 
-__all__ = ["answered_amiss", "closed", "device_changed", "left", "lost", "not_plain"]
+__all__ = ["answered_amiss", "closed", "device_changed", "left", "lost", "not_as_made", "not_plain"]
 
 
 def left(room: str) -> ChatError:
@@ -40,3 +40,11 @@ def device_changed() -> ChatError:
 def closed() -> ChatError:
     """The program has closed the client."""
     return Disconnected("the client is closed")
+
+
+def not_as_made(room: str, access: str) -> ChatError:
+    """Return that the server says of a room that it is not what we have made."""
+    return NotTrusted(
+        f"{room} was made encrypted and {access}, and the server says otherwise",
+        hint="ask whoever runs the server; nothing was sent",
+    )

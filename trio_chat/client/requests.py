@@ -16,6 +16,7 @@ from trio_chat.protocol.frames import (
     Administer,
     Administered,
     Away,
+    Ban,
     Blob,
     ChangePassword,
     ClaimPackages,
@@ -34,11 +35,14 @@ from trio_chat.protocol.frames import (
     Join,
     Joined,
     KeyPackages,
+    Kick,
     Leave,
     List,
     ListDevices,
     ListRooms,
+    ListSanctions,
     MlsWelcome,
+    Mute,
     Nick,
     Ok,
     Packages,
@@ -49,9 +53,13 @@ from trio_chat.protocol.frames import (
     Renew,
     RevokeDevice,
     Rooms,
+    Sanctions,
+    SetRole,
     SetTopic,
     Typing,
+    Unban,
     Uninvite,
+    Unmute,
     Users,
     Whois,
 )
@@ -86,6 +94,13 @@ Asking = (
     | ChangePassword
     | ListDevices
     | RevokeDevice
+    | SetRole
+    | Kick
+    | Ban
+    | Unban
+    | Mute
+    | Unmute
+    | ListSanctions
 )
 """The commands that carry an `id` and get one reply with it."""
 
@@ -105,6 +120,7 @@ Reply = (
     | Enrolled
     | Administered
     | Devices
+    | Sanctions
 )
 """What answers them, when they are done."""
 
@@ -125,6 +141,7 @@ _REPLIES: dict[type, type] = {
     GetCrl: Crl,
     Administer: Administered,
     ListDevices: Devices,
+    ListSanctions: Sanctions,
 }
 
 

@@ -23,6 +23,7 @@ from trio_chat.errors import ConfigError, NotMember, ProtocolError, TextTooLong,
 from trio_chat.protocol.codec import decode_event_object
 from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
+    Acted,
     History,
     Invite,
     Member,
@@ -97,7 +98,7 @@ class Room:
 
     @property
     def role(self) -> str:
-        """What we are in it: `member`, or `owner` of a closed room, who may invite."""
+        """What we are in it: `member`, `moderator`, `owner`, or `admin` by certificate."""
         return self._state.role
 
     @property
@@ -158,7 +159,7 @@ class Room:
 
     async def history(
         self, *, before: int | None = None, after: int | None = None, limit: int = 100
-    ) -> list[Message | Topic | Unreadable]:
+    ) -> list[Message | Topic | Acted | Unreadable]:
         """Return up to `limit` entries, oldest first; of an encrypted room, from our own disk.
 
         Args:
@@ -174,10 +175,11 @@ class Room:
         if before is not None and after is not None:
             raise ValueError("either before or after")
         if self._state.encrypted:
-            return await self._open_sealed().encryption.history(
+            kept = await self._open_sealed().encryption.history(
                 self._state, before=before, after=after, limit=limit
             )
-        found: list[Message | Topic | Unreadable] = []
+            return list(kept)
+        found: list[Message | Topic | Acted | Unreadable] = []
         wanted = limit
         while wanted > 0:
             asked = History(self.name, before=before, after=after, limit=min(wanted, _PAGE))
@@ -300,10 +302,10 @@ class Room:
             raise NotMember(f"{self.name} was left; join it again", room=self.name)
 
 
-def _entries(page: Page, asked: History) -> tuple[list[int], list[Message | Topic]]:
+def _entries(page: Page, asked: History) -> tuple[list[int], list[Message | Topic | Acted]]:
     """Return the numbers of a page's entries, and those of a type that we know."""
     seqs: list[int] = []
-    entries: list[Message | Topic] = []
+    entries: list[Message | Topic | Acted] = []
     last = asked.after or 0
     for found in page.entries:
         seq = found.get("seq") if isinstance(found, dict) else None
@@ -317,6 +319,6 @@ def _entries(page: Page, asked: History) -> tuple[list[int], list[Message | Topi
             if error.code != "unknown-type":
                 raise
             continue
-        if isinstance(entry, Message | Topic) and entry.room == page.room:
+        if isinstance(entry, Message | Topic | Acted) and entry.room == page.room:
             entries.append(entry)
     return seqs, entries

@@ -126,8 +126,8 @@ class SealedRoom:
 
     def refused(self, n: int, error: Refused) -> None:
         """The server has not taken a parcel."""
-        epoch, wait, now = error.epoch or 0, error.retry_after or 0.0, self.encryption.clock
-        code, why = error.code, str(error)
+        epoch, code, why, now = error.epoch or 0, error.code, str(error), self.encryption.clock
+        wait = 0.0 if code == "muted" else error.retry_after or 0.0  # the group is not muted
         self._order(lambda c: c.refused(n, code, why, now(), epoch=epoch, wait=wait))
 
     # What the program wants

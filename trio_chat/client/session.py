@@ -21,7 +21,6 @@ from trio_chat.client.sealer import Sealer
 from trio_chat.client.state import RoomState, UnknownEntry
 from trio_chat.errors import (
     ChatError,
-    NotMember,
     ProtocolError,
     StoreUnavailable,
     Unreachable,
@@ -29,6 +28,7 @@ from trio_chat.errors import (
 from trio_chat.names import Key
 from trio_chat.protocol.fields import Form
 from trio_chat.protocol.frames import (
+    Acted,
     Away,
     AwayChanged,
     Chat,
@@ -101,7 +101,7 @@ class Session:
         self.events.append(Connected())
         repeated = self._requests.frames()
         for state in self.rooms.values():
-            self._ask_for_itself(Join(state.name, after=state.cursor))
+            self._ask_for_itself(Join(state.name, state.cursor, state.password))
         asked = {type(frame) for frame in repeated}
         if self.away is not None and Away not in asked:
             self._ask_for_itself(Away(self.away))
@@ -152,7 +152,7 @@ class Session:
             self.outgoing.append(request.frame)
         return request
 
-    def join(self, room: str, after: int | None) -> Request:
+    def join(self, room: str, after: int | None, password: str | None = None) -> Request:
         """Ask to enter a room, or return the request that asks already."""
         key = names.key(room)
         found = self._joining(key)
@@ -161,7 +161,7 @@ class Session:
             return found
         if after is None and key in self._directs.start:
             after = self._directs.start[key].seq
-        return self.ask(Join(room, after=self._from(key, after)), repeat=True)
+        return self.ask(Join(room, self._from(key, after), password), repeat=True)
 
     def _from(self, key: Key, after: int | None) -> int | None:
         """Return where to have a room's log from: of an encrypted one, from where it was left."""
@@ -208,14 +208,10 @@ class Session:
             ProtocolError, StoreUnavailable: this connection cannot go on; another can.
         """
         match frame:
-            case Message() | Topic() | UnknownEntry():
+            case _ if isinstance(frame, Message | Topic | UnknownEntry | Acted):
                 state = self._live(frame.room)
-                if state is not None and state.entry(frame, self._device):
-                    if state.encrypted:
-                        if self.sealer is not None:
-                            self.sealer.entry(frame)
-                    elif not isinstance(frame, UnknownEntry):
-                        self.events.append(frame)
+                if state is not None:
+                    self.events += state.take(frame, self._device, self._user, self.sealer)
                     self._flush(state)
             case CrlChanged():
                 if self.sealer is not None:
@@ -285,6 +281,7 @@ class Session:
             log = start.log if start is not None and start.seq == after else None
             state = RoomState(frame.room, log or frame.log)
             self.rooms[key] = state
+        state.password = asked.password if isinstance(asked, Join) else None
         self.events.extend(state.joined(frame, after, self._placeholder(frame.room)))
         if state.encrypted and self.sealer is not None:
             self.sealer.joined(state, frame, self._wanted.pop(key, None))
@@ -317,11 +314,11 @@ class Session:
             self.events.append(state.close(error))
 
     def _removed(self, frame: Removed) -> None:
-        """Somebody has put us out of a closed room."""
+        """Somebody has put us out of a room."""
         state = self.rooms.get(names.key(frame.room))
         if state is not None:
             self._forget(state)
-            self.events.append(state.close(NotMember(f"{frame.sender} has put you out of it")))
+            self.events.append(state.put_out(frame))
 
     def _roster(self, frame: Users) -> None:
         """Take the fresh roster that comes after having been behind."""

@@ -5,6 +5,8 @@ Pure objects: no Trio, no clock, no bytes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from trio_chat import names
@@ -14,16 +16,24 @@ from trio_chat.client.outbox import Outbox
 from trio_chat.client.roster import Roster
 from trio_chat.errors import ChatError, NotMember, ProtocolError
 from trio_chat.protocol.frames import (
+    Acted,
     AwayChanged,
     Count,
     Entered,
     Joined,
+    Kicked,
     Left,
     Message,
+    ModeChanged,
     NickChanged,
+    Removed,
+    RoleChanged,
     Topic,
     TypingNow,
 )
+
+if TYPE_CHECKING:
+    from trio_chat.client.sealer import Sealer
 
 __all__ = ["Notice", "RoomState", "UnknownEntry"]
 
@@ -46,6 +56,8 @@ class RoomState:
         cursor: The last sequence number read; what comes must be the next one.
         delivered: The last one that the program has taken.
         seq: The newest one known.
+        role: What we are there.
+        password: The one that let us in.
         leaving, closed: No more messages are taken; nothing more comes.
     """
 
@@ -57,6 +69,7 @@ class RoomState:
         self.topic = ""
         self.role = ""
         self.access = ""
+        self.password: str | None = None
         self.cursor = 0
         self.delivered = 0
         self.seq = 0
@@ -101,7 +114,7 @@ class RoomState:
         self._caught_up()
         return events
 
-    def entry(self, frame: Message | Topic | UnknownEntry, device: str) -> bool:
+    def entry(self, frame: Message | Topic | Acted | UnknownEntry, device: str) -> bool:
         """Take one entry of the log; return whether it is new.
 
         Raises:
@@ -121,6 +134,38 @@ class RoomState:
             self.outbox.echo(frame)
         self._caught_up()
         return True
+
+    def take(
+        self,
+        frame: Message | Topic | Acted | UnknownEntry,
+        device: str,
+        user: str,
+        sealer: Sealer | None,
+    ) -> list[ClientEvent]:
+        """Take one entry, of an encrypted room for the sealer; return what the program learns.
+
+        Raises as `entry`.
+        """
+        if not self.entry(frame, device):
+            return []
+        if isinstance(frame, Acted):
+            self._acted(frame, user)
+        if self.encrypted and sealer is not None:
+            # Nobody encrypts an act, but its place counts.
+            sealer.entry(UnknownEntry(frame.room, frame.seq) if isinstance(frame, Acted) else frame)
+        shown = isinstance(frame, Acted) or not self.encrypted
+        return [frame] if shown and not isinstance(frame, UnknownEntry) else []
+
+    def _acted(self, frame: Acted, user: str) -> None:
+        """Take an entry of moderation: it may be about `user`, who we are."""
+        mine = isinstance(frame, RoleChanged) and names.key(frame.user) == names.key(user)
+        if isinstance(frame, RoleChanged) and mine and self.role != "admin":
+            self.role = frame.role
+
+    def put_out(self, frame: Removed) -> RoomClosed:
+        """Somebody has put us out."""
+        why = f": {frame.reason}" if frame.reason else ""
+        return self.close(NotMember(f"{frame.sender} has put you out of it{why}"))
 
     def noticed(self, frame: Notice) -> None:
         """Take one change of the roster."""
@@ -143,9 +188,10 @@ class RoomState:
         match event:
             case RoomReset():
                 self.delivered = event.seq
-            case (
-                Message() | Topic() | Unreadable()
-            ):  # perhaps from before the room was left and joined again
+            case Kicked() | RoleChanged() | ModeChanged() if self.encrypted:
+                pass  # it overtakes what has to be decrypted first
+            case Message() | Topic() | Unreadable() | Kicked() | RoleChanged() | ModeChanged():
+                # perhaps from before the room was left and joined again
                 self.delivered = max(self.delivered, event.seq)
             case Gap():
                 self.delivered = max(self.delivered, event.last)

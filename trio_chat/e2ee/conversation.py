@@ -50,7 +50,7 @@ __all__ = ["Conversation"]
 WINDOW = 64  # messages in flight at once
 MANY = 5  # lost races in a row, after which fresh keys are proposed for others to commit
 SKIPPED = 24  # proposals and commits not taken in one epoch; more than 32 nobody would follow
-OVER = frozenset({"text-too-long", "mode", "forbidden", "bad-frame"})  # codes: never again
+OVER = frozenset({"text-too-long", "mode", "forbidden", "muted", "bad-frame"})  # codes: never again
 _OUT = "this device is not in the room any more; join it again"
 
 

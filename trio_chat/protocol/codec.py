@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -18,12 +19,20 @@ from trio_chat.protocol.frames import (
     Member,
     OwnDevice,
     RoomInfo,
+    SanctionInfo,
     Send,
     SendSealed,
     WelcomeFor,
 )
 
-__all__ = ["decode_command", "decode_event", "decode_event_object", "encode", "encode_text"]
+__all__ = [
+    "decode_command",
+    "decode_event",
+    "decode_event_object",
+    "encode",
+    "encode_object",
+    "encode_text",
+]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -44,6 +53,11 @@ def encode(frame: Command | Event) -> bytes:
 def encode_text(text: str) -> bytes:
     """Return `text` as a JSON string, for lines put together by hand where speed counts."""
     return _encode(text)
+
+
+def encode_object(found: Mapping[str, object]) -> bytes:
+    """Return some fields as a JSON object, for the same reason."""
+    return _encode(found)
 
 
 def decode_command(line: bytes) -> Command:
@@ -142,6 +156,6 @@ _FIELDS: dict[type, tuple[tuple[str, str], ...]] = {
     kind: _names(kind)
     for kind in (
         *(*COMMANDS.values(), SendSealed, WelcomeFor),
-        *(*EVENTS.values(), InputLimit, Member, RoomInfo, DevicePackage, OwnDevice),
+        *(*EVENTS.values(), InputLimit, Member, RoomInfo, DevicePackage, OwnDevice, SanctionInfo),
     )
 }

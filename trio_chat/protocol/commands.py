@@ -7,7 +7,19 @@ from typing import Annotated, ClassVar
 import attrs
 import msgspec
 
-from trio_chat.protocol.fields import Base64, Counter, Device, Digest, Form, Id, Kind, Mode, Number
+from trio_chat.protocol.fields import (
+    Access,
+    Base64,
+    Counter,
+    Device,
+    Digest,
+    Form,
+    Id,
+    Kind,
+    Mode,
+    Number,
+    Password,
+)
 
 __all__ = [
     "Away",
@@ -54,7 +66,7 @@ class Join:
     type: ClassVar[str] = "join"
     room: str
     after: Number | None = None
-    password: str | None = attrs.field(default=None, repr=False)
+    password: Password | None = attrs.field(default=None, repr=False)
     id: Id | None = None
 
 
@@ -74,6 +86,8 @@ class Create:
     type: ClassVar[str] = "create"
     room: str
     mode: Mode | None = None
+    access: Access | None = None
+    password: Password | None = attrs.field(default=None, repr=False)
     id: Id | None = None
 
 

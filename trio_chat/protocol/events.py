@@ -111,7 +111,7 @@ class Joined:
     access: str = "open"  # "closed": only for those on its list
     epoch: Number | None = None  # of an encrypted room: how many commits it has taken
     topic: str
-    role: str  # "member"; "owner" of a closed room, who may invite
+    role: str  # "member", "moderator", "owner"; "admin": by one's certificate
     log: str
     first: Number  # the oldest sequence number kept; seq + 1 when nothing is
     seq: Number  # the newest
@@ -263,6 +263,7 @@ class RoomInfo:
     count: Number
     seq: Number
     user: str | None = None
+    locked: bool | None = None  # it wants a password
 
 
 @attrs.frozen(kw_only=True)
@@ -329,11 +330,12 @@ class Invited:
 
 @attrs.frozen(kw_only=True)
 class Removed:
-    """Somebody took this person off the list of a closed room, and so out of it."""
+    """Somebody put this person out of a room, or took them off its list."""
 
     type: ClassVar[str] = "removed"
     room: str
     sender: str
+    reason: str | None = None
 
 
 @attrs.frozen

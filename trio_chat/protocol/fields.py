@@ -6,7 +6,25 @@ from typing import Annotated, Literal
 
 import msgspec
 
-__all__ = ["Base64", "Counter", "Device", "Digest", "Form", "Id", "Kind", "Mode", "Number"]
+__all__ = [
+    "Access",
+    "Base64",
+    "Counter",
+    "Device",
+    "Digest",
+    "Form",
+    "Id",
+    "Kind",
+    "Mode",
+    "Number",
+    "Password",
+]
+
+Access = Literal["open", "closed"]
+"""Who sees a room: everybody, or those on its list."""
+
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+"""Of a room. Whoever holds one keeps it out of `repr`."""
 
 Form = Literal["action", "notice"]
 """How a message is meant: `/me`, or a notice that no bot answers."""

@@ -2,7 +2,8 @@
 
 A class's `type` is the wire's; its fields are the wire's, in order, but for `sender`, which
 the wire spells `from`. An absent field is None. `id` is chosen by the client and repeated in
-the reply. The classes are in commands.py, events.py and directory.py; this is their table. No
+the reply. The classes are in commands.py, events.py, directory.py and
+moderation.py; this is their table. No
 bytes, no sockets, no clock.
 """
 
@@ -80,6 +81,21 @@ from trio_chat.protocol.events import (
     Users,
     Welcome,
 )
+from trio_chat.protocol.moderation import (
+    Acted,
+    Ban,
+    Kick,
+    Kicked,
+    ListSanctions,
+    ModeChanged,
+    Mute,
+    RoleChanged,
+    SanctionInfo,
+    Sanctions,
+    SetRole,
+    Unban,
+    Unmute,
+)
 from trio_chat.protocol.people import (
     Administer,
     Administered,
@@ -96,10 +112,12 @@ __all__ = [
     "COMMANDS",
     "EVENTS",
     "PROTOCOL",
+    "Acted",
     "Administer",
     "Administered",
     "Away",
     "AwayChanged",
+    "Ban",
     "Blob",
     "Ca",
     "CaCertificate",
@@ -133,15 +151,20 @@ __all__ = [
     "Join",
     "Joined",
     "KeyPackages",
+    "Kick",
+    "Kicked",
     "Leave",
     "Left",
     "List",
     "ListDevices",
     "ListRooms",
+    "ListSanctions",
     "Login",
     "Member",
     "Message",
     "MlsWelcome",
+    "ModeChanged",
+    "Mute",
     "Nick",
     "NickChanged",
     "Ok",
@@ -159,16 +182,22 @@ __all__ = [
     "Removed",
     "Renew",
     "RevokeDevice",
+    "RoleChanged",
     "RoomInfo",
     "Rooms",
+    "SanctionInfo",
+    "Sanctions",
     "Send",
     "SendSealed",
     "Server",
+    "SetRole",
     "SetTopic",
     "Topic",
     "Typing",
     "TypingNow",
+    "Unban",
     "Uninvite",
+    "Unmute",
     "Users",
     "Welcome",
     "WelcomeFor",
@@ -215,6 +244,13 @@ Command = (
     | ChangePassword
     | ListDevices
     | RevokeDevice
+    | SetRole
+    | Kick
+    | Ban
+    | Unban
+    | Mute
+    | Unmute
+    | ListSanctions
 )
 Event = (
     Welcome
@@ -252,6 +288,10 @@ Event = (
     | Enrolled
     | Administered
     | Devices
+    | Kicked
+    | RoleChanged
+    | ModeChanged
+    | Sanctions
 )
 
 COMMANDS: dict[str, type[Command]] = {

@@ -18,6 +18,7 @@ from cryptography import x509
 from trio_chat import names
 from trio_chat.chat.bucket import Bucket
 from trio_chat.chat.ledger import Entry
+from trio_chat.chat.sanctions import Suspect
 from trio_chat.errors import (
     HelloFirst,
     LineTooLong,
@@ -36,6 +37,7 @@ from trio_chat.protocol.lines import LineBuffer
 from trio_chat.server.delivery import Pledge
 from trio_chat.server.dispatch import handle
 from trio_chat.server.outlet import Outlet
+from trio_chat.server.sentences import check_banned
 from trio_chat.server.strangers import serve_stranger
 from trio_chat.transport import Slots, Wire
 
@@ -61,6 +63,7 @@ class Connection(Outlet):
     Attributes:
         address: Where it comes from, without the port.
         identity, device: Who it is, once it has said `hello`.
+        suspect: The same, as bans and mutes look at it.
         since: Trio's clock when it was accepted.
         heard: Trio's clock when something that came from it was last taken.
         pinged: Trio's clock when it was asked for a sign of life, until that has come.
@@ -92,6 +95,7 @@ class Connection(Outlet):
         "proven",
         "since",
         "stranger",
+        "suspect",
         "upload",
         "welcomed",
     )
@@ -99,6 +103,7 @@ class Connection(Outlet):
     identity: Identity
     device: str
     bucket: Bucket
+    suspect: Suspect
 
     def __init__(
         self, server: Server, sock: socket.socket, address: str, slots: Slots | None
@@ -181,6 +186,12 @@ class Connection(Outlet):
             raise WrongCertificate("the certificate cannot be read") from None
         self._server.revocations.check(identity, time.time())
         self.identity = identity
+        self.suspect = Suspect(
+            user=identity.key,
+            key=identity.fingerprint[:32],
+            device=identity.device_name,
+            address=self.address,
+        )
         self.proven = True
 
     def _refuse(self, error: ProtocolError | Refused) -> None:
@@ -255,6 +266,7 @@ class Connection(Outlet):
     # --- hello ---------------------------------------------------------------------------
 
     async def _greet(self, frame: Command) -> None:
+        check_banned(self._server, self)
         if self.stranger:
             await serve_stranger(self._server, self, frame)
             return
@@ -275,9 +287,10 @@ class Connection(Outlet):
                 "too many connections of this person or address; end another first",
                 retry_after=60.0,
             )
-        # It may have been revoked since the handshake; from now on the watch ends it.
+        # It may have been revoked, or banned, since; from now on that ends it.
         self._server.revocations.check(self.identity, time.time())
         doors.note(self.identity)
+        check_banned(self._server, self)
         self.scope.deadline = float("inf")
         self._lines.limit = limits.frame_size
         bot = BOT in self.identity.roles
@@ -288,6 +301,11 @@ class Connection(Outlet):
         self.welcomed = True
         self.say(self._server.welcome(self, bot))
         log.debug("connection %d is %s from %s", self.id, self.identity.user, self.address)
+
+    @property
+    def is_admin(self) -> bool:
+        """Does its certificate say so?"""
+        return ADMIN in self.identity.roles
 
     def member(self) -> Member:
         """Return this connection as rosters show it."""

@@ -27,7 +27,7 @@ from trio_chat.protocol.frames import (
     PutBlob,
     SendSealed,
 )
-from trio_chat.server.checks import cursor_of
+from trio_chat.server.checks import check_voice, cursor_of
 from trio_chat.server.uploads import Upload, next_part
 from trio_chat.store import PART
 
@@ -49,6 +49,8 @@ async def send(server: Server, connection: Connection, frame: SendSealed) -> Non
     _check_mode(room)
     commit: Commit | None = None
     ticket: Connection | Pledge = connection
+    if frame.kind == "message":
+        check_voice(server, connection, room)
     if frame.kind in ENDS:
         commit, upload = _commit(connection, room, frame)
         ticket = Pledge(connection, upload)

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from trio_chat.errors import ChatError, StoreError
-from trio_chat.server import measures, orders, reports
+from trio_chat.server import judgements, measures, orders, reports
 from trio_chat.server.config import ServerConfig
 from trio_chat.server.measures import Done, Files
 from trio_chat.server.orders import Order
@@ -124,6 +124,11 @@ HANDLERS: dict[type[Order], Handler] = {
     orders.Rooms: reports.rooms,
     orders.Users: reports.users,
     orders.Kick: measures.kick,
+    orders.Ban: judgements.ban,
+    orders.Unban: judgements.unban,
+    orders.Mute: judgements.mute,
+    orders.Unmute: judgements.unmute,
+    orders.Bans: judgements.bans,
     orders.Announce: measures.announce,
     orders.Drain: measures.drain,
     orders.Reload: measures.reload,

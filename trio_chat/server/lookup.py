@@ -106,10 +106,11 @@ async def list_rooms(server: Server, connection: Connection, frame: ListRooms) -
                 room=row.name,
                 mode=row.mode,
                 access=row.access,
-                topic=row.topic,
+                topic="" if row.locked and row.access == "open" else row.topic,
                 count=len(room.cursors) if room else 0,
                 seq=row.seq,
                 user=peer and (server.name_of(peer) or peer),
+                locked=row.locked or None,
             )
         )
     connection.say(Rooms(rooms=rooms, next=more, id=frame.id))

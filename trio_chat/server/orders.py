@@ -18,9 +18,12 @@ __all__ = [
     "Announce",
     "Audit",
     "Backup",
+    "Ban",
+    "Bans",
     "Drain",
     "Kick",
     "Lockdown",
+    "Mute",
     "Order",
     "Reload",
     "Revoke",
@@ -28,7 +31,9 @@ __all__ = [
     "Rooms",
     "Status",
     "Tree",
+    "Unban",
     "Unlock",
+    "Unmute",
     "Users",
     "VerifyAudit",
     "read_order",
@@ -97,6 +102,72 @@ class Kick(Order):
     def target(self) -> str:
         """The user, or the device."""
         return self.who if self.reason is None else f"{self.who}: {self.reason}"
+
+
+@attrs.frozen(kw_only=True)
+class _Judgement(Order):
+    """The base of what is done to USER, USER/DEVICE or `address:` and an address.
+
+    In a room, or without one on the whole server.
+    """
+
+    audited: ClassVar[bool] = True
+    who: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    room: str | None = None
+
+    @property
+    def target(self) -> str:
+        """Who, and where."""
+        return f"{self.who} in {self.room}" if self.room is not None else f"{self.who} everywhere"
+
+
+@attrs.frozen(kw_only=True)
+class _Sentence(_Judgement):
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=10 * 366 * 86400)] | None = None
+    reason: _Reason | None = None
+
+    @property
+    def target(self) -> str:
+        """Who, where, how long and why."""
+        told = super().target
+        told += "" if self.seconds is None else f" for {self.seconds:.0f} s"
+        return told if self.reason is None else f"{told}: {self.reason}"
+
+
+@attrs.frozen(kw_only=True)
+class Ban(_Sentence):
+    """Keep somebody out."""
+
+    name: ClassVar[str] = "ban"
+
+
+@attrs.frozen(kw_only=True)
+class Mute(_Sentence):
+    """Let somebody read and say nothing."""
+
+    name: ClassVar[str] = "mute"
+
+
+@attrs.frozen(kw_only=True)
+class Unban(_Judgement):
+    """End a ban."""
+
+    name: ClassVar[str] = "unban"
+
+
+@attrs.frozen(kw_only=True)
+class Unmute(_Judgement):
+    """End a mute."""
+
+    name: ClassVar[str] = "unmute"
+
+
+@attrs.frozen
+class Bans(Order):
+    """Who is banned or muted, in a room or on the whole server?"""
+
+    name: ClassVar[str] = "bans"
+    room: str | None = None
 
 
 @attrs.frozen
@@ -216,6 +287,11 @@ ORDERS: dict[str, type[Order]] = {
         Rooms,
         Users,
         Kick,
+        Ban,
+        Unban,
+        Mute,
+        Unmute,
+        Bans,
         Announce,
         Drain,
         Reload,

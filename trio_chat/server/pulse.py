@@ -57,6 +57,7 @@ async def keep_pulse(server: Server) -> None:
         server.admission.forget(now)
         server.claims.forget(now)
         server.accounts.forget(now)
+        server.room_passwords.forget(now)
         await write_down_people(server)
 
 
@@ -154,10 +155,13 @@ async def expire_history(server: Server) -> None:
 
 
 async def _expire_beside(server: Server) -> None:
-    """Delete old Welcomes, the blobs that only they needed, and key packages."""
+    """Delete old Welcomes and their blobs, key packages, and bans and mutes that are over."""
     now, limits = time.time(), server.limits
     trees = await server.store.expire_welcomes(now - limits.retention)
     for room in server.rooms:
         if room.id in trees:
             room.ledger.trees &= trees[room.id]
     await server.store.expire_packages(now - limits.key_package_life)
+    await server.store.expire_sanctions(now)
+    for sanctions in (server.sanctions, *(room.house.sanctions for room in server.rooms)):
+        sanctions.forget(now)

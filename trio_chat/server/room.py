@@ -7,26 +7,27 @@ every member's wire. Pushing never awaits.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
-import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 import attrs
 import trio
 
 from trio_chat import names
-from trio_chat.chat.ledger import Entry, Ledger, Numbered
+from trio_chat.chat.house import House, muted
+from trio_chat.chat.ledger import Entry, Ledger, Numbered, first_chunk
 from trio_chat.chat.roster import Roster
-from trio_chat.errors import Refused, Stale, StoreError, StoreUnavailable
+from trio_chat.chat.sanctions import Sanctions
+from trio_chat.errors import NotMember, Refused, Stale, StoreError, StoreUnavailable
 from trio_chat.limits import Limits
 from trio_chat.protocol.codec import encode
-from trio_chat.protocol.frames import Event, Joined, Users
+from trio_chat.protocol.frames import Event, Joined, Member, Users
 from trio_chat.server.cursor import Cursor
+from trio_chat.server.tail import Tail
 from trio_chat.store import Batch, RoomRow, RoomState, Store, Turns
 from trio_chat.transport import cut
 
@@ -61,7 +62,8 @@ class Arrival:
     id: str | None
     done: trio.Event = attrs.field(factory=trio.Event)
     cancelled: bool = False
-    turned_away: bool = False  # it is not on the room's list
+    proven: bool = False  # it has given the room's password
+    refused: Refused | None = None  # why it did not get in
 
 
 Item = list[Entry] | Arrival | None
@@ -76,8 +78,8 @@ class Room:
 
     Attributes:
         pins: What keeps it in memory: members, and tasks about to post here.
-        people: Who may join a closed room, and as what. Changed only inside `listing`, and
-            together with the log.
+        house: Who may come in and speak. Only acts change it, each together with the log.
+        expelled: Who was put out: what they said that is still waiting is not heard.
         inbox: Where entries and arrivals are posted, those of one reader that came together
             as one item; senders wait when it is full.
     """
@@ -90,8 +92,15 @@ class Room:
         self.key = names.key(row.name)
         self.mode = row.mode
         self.access = row.access
-        self.people = dict(state.people)
-        self.listing = trio.Lock()
+        self.house = House(
+            room=row.name,
+            mode=row.mode,
+            access=row.access,
+            people=dict(state.people),
+            password=state.password,
+            sanctions=Sanctions(state.sanctions),
+        )
+        self.expelled: WeakSet[Connection] = WeakSet()
         self.first = state.first
         counters = dict(state.counters)
         self.ledger = Ledger(row.name, state.seq, counters, state.topic, state.epoch, state.trees)
@@ -100,10 +109,8 @@ class Room:
         self.pins = 0
         self.touched = 0.0  # trio's clock at the last batch
         self._store = store
-        self._limits = limits
         self._audience = audience
-        self._tail: deque[tuple[int, int, bytes]] = deque()
-        self._tail_size = 0
+        self._tail = Tail(limits.tail_size)
         self.inbox, self._posted = trio.open_memory_channel[Item](limits.room_queue)
 
     # --- the broadcaster ---------------------------------------------------------------
@@ -127,7 +134,7 @@ class Room:
     async def _step(self, items: list[Item]) -> None:
         entries = [entry for item in items if isinstance(item, list) for entry in item]
         while entries:
-            chunk = _chunk(entries)
+            chunk = first_chunk(entries, ROW_SIZE)
             await self._append(chunk)
             del entries[: len(chunk)]
         arrivals = [item for item in items if isinstance(item, Arrival)]
@@ -141,7 +148,7 @@ class Room:
     async def _append(self, entries: list[Entry]) -> None:
         """Number, log, and only then push and acknowledge."""
         now = time.time()
-        draft = self.ledger.draft(entries, now)
+        draft = self.ledger.draft(self._judge(entries, now), now)
         batch = draft.batch
         later: list[tuple[Entry, Refused]] = []
         if draft.refused:
@@ -163,6 +170,7 @@ class Room:
                     counters=batch.counters,
                     topic=batch.topic,
                     turns=_turns(self.ledger.epoch, batch) if batch.commits else None,
+                    changes=[change for act in batch.acts for change in act.changes],
                 )
             )
         except StoreError as error:
@@ -175,7 +183,30 @@ class Room:
         if trees is not None:
             self.ledger.trees = trees
         await self._publish(batch)
+        for act in batch.acts:
+            act.apply()
         _refuse(later)
+
+    def _judge(self, entries: list[Entry], now: float) -> list[Entry]:
+        """Refuse what may not be, as the house's rules are now; return the rest.
+
+        An act is the last of its chunk, so what came after it is judged by what it did.
+        """
+        if entries[-1].act is None and not self.house.sanctions and not self.expelled:
+            return entries
+        found = [(entry, self._objection(entry, now)) for entry in entries]
+        _refuse([(entry, error) for entry, error in found if error is not None])
+        return [entry for entry, error in found if error is None]
+
+    def _objection(self, entry: Entry, now: float) -> Refused | None:
+        if entry.act is not None:
+            return entry.act.check(now)
+        connection = _speaker(entry)
+        if connection in self.expelled:
+            return NotMember("you were put out of the room", room=self.name, n=entry.n)
+        if entry.sealed is not None and entry.sealed.kind != "message":
+            return None  # says nothing to anybody, and the group needs it
+        return self.unheard(connection, now, entry.n)
 
     def _unavailable(self, entry: Entry) -> StoreUnavailable:
         text = "the server cannot write its log now; nothing was said, try again later"
@@ -184,7 +215,7 @@ class Room:
     async def _publish(self, batch: Numbered) -> None:
         self.ledger.commit(batch)
         self.touched = trio.current_time()
-        self._remember(batch)
+        self._tail.remember(batch)
         before, last, records = batch.first - 1, batch.last, cut(batch.body)
         cursors = list(self.cursors.values())
         for start in range(0, len(cursors), FAIRNESS):
@@ -209,16 +240,19 @@ class Room:
             return
         cursor = arrival.cursor
         connection = cursor.connection
-        role = self.role(connection.identity.key)
-        if role is None:
-            arrival.turned_away = True
+        who, admin = connection.suspect, connection.is_admin
+        now = time.time()
+        arrival.refused = self.house.door(who, now, admin=admin, proven=arrival.proven)
+        if arrival.refused is not None:
             return
+        self.expelled.discard(connection)
+        role = self.house.role(who.user, admin=admin)
         seq = self.ledger.seq
         self.cursors[connection] = connection.cursors[self.key] = cursor
         if self.name in connection.noticed:
             connection.noticed -= {self.name}
         self.pins += 1
-        self.roster.enter(connection.member())
+        self.roster.enter(self._shown(connection, now))
         self._say_joined(cursor, arrival.id, role)
         if arrival.after is None or arrival.after > seq:
             cursor.seq = seq
@@ -249,9 +283,28 @@ class Room:
 
     # --- what members and the server do, synchronously ----------------------------------
 
-    def role(self, person: names.Key) -> str | None:
-        """Return what a person is here, or None for whom the room does not exist."""
-        return "member" if self.access == "open" else self.people.get(person)
+    def unheard(self, connection: Connection, now: float, n: int | None = None) -> Refused | None:
+        """Say why somebody may say nothing here, or None if they may."""
+        if not self.house.sanctions:
+            return None
+        mute = self.house.silence(connection.suspect, now, admin=connection.is_admin)
+        if mute is None:
+            return None
+        error = muted(mute, f"in {self.name}", now)
+        error.room, error.n = self.name, n
+        return error
+
+    def _shown(self, connection: Connection, now: float) -> Member:
+        """Return somebody as the roster shows them: who is muted has no words of their own."""
+        member = connection.member()
+        if self.unheard(connection, now) is not None:
+            return attrs.evolve(member, nick=None, away=None)
+        return member
+
+    def put_out(self, connection: Connection) -> None:
+        """Take a connection out, and hear nothing more of what it said."""
+        self.expelled.add(connection)
+        self.leave(connection)
 
     def leave(self, connection: Connection) -> None:
         """Take a connection out; the others are told in the broadcaster's next step."""
@@ -303,7 +356,7 @@ class Room:
         From memory where it is there still, else from the log. Where retention has taken
         everything, the number is that of the newest entry and the bytes are none.
         """
-        found = self._recall(after)
+        found = self._tail.recall(after, ROW_SIZE)
         if found is not None:
             return found
         newest = self.ledger.seq
@@ -312,40 +365,20 @@ class Room:
             return newest, b""
         return rows[-1].last, b"".join(row.body for row in rows)
 
-    def _remember(self, batch: Numbered) -> None:
-        self._tail.append((batch.first, batch.last, batch.body))
-        self._tail_size += len(batch.body)
-        while self._tail_size > self._limits.tail_size:
-            self._tail_size -= len(self._tail.popleft()[2])
-
-    def _recall(self, after: int) -> tuple[int, bytes] | None:
-        """Return whole batches that start right after `after`, if memory has them."""
-        tail = self._tail
-        start = bisect.bisect_left(tail, after + 1, key=_first)
-        if start == len(tail) or tail[start][0] != after + 1:
-            return None  # older than memory, or inside a batch: the log slices
-        parts: list[bytes] = []
-        size, end = 0, after
-        for _, last, body in itertools.islice(tail, start, None):
-            parts.append(body)
-            size, end = size + len(body), last
-            if size >= ROW_SIZE:
-                break
-        return end, b"".join(parts)
-
     def drop_tail(self) -> None:
         """Forget the batches kept in memory; the log has them."""
         self._tail.clear()
-        self._tail_size = 0
-
-
-def _first(kept: tuple[int, int, bytes]) -> int:
-    return kept[0]
 
 
 def _receipt(entry: Entry) -> Receipt:
     receipt: Receipt = entry.ticket  # type: ignore[assignment]  # the ledger does not care what it is
     return receipt
+
+
+def _speaker(entry: Entry) -> Connection:
+    """Return whose words these are; a ticket of any kind knows."""
+    speaker: Connection = getattr(entry.ticket, "connection", None) or entry.ticket  # type: ignore[assignment]  # else it is one
+    return speaker
 
 
 def _refuse(refused: Sequence[tuple[Entry, Refused]]) -> None:
@@ -358,13 +391,3 @@ def _turns(epoch: int, batch: Numbered) -> Turns | None:
     found = [(seq, entry.sealed.commit) for seq, entry in batch.commits if entry.sealed]
     commits = [(seq, commit) for seq, commit in found if commit is not None]
     return Turns(epoch, commits) if commits else None
-
-
-def _chunk(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the first of `entries` that fit into one row, at least one."""
-    size = 0
-    for count, entry in enumerate(entries):
-        size += len(entry.rest) + 128
-        if count and size > ROW_SIZE:
-            return list(entries[:count])
-    return list(entries)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import trio
 
 from trio_chat import names
-from trio_chat.errors import NoRoom, RoomExists
+from trio_chat.chat.house import no_room
+from trio_chat.errors import RoomExists
 from trio_chat.limits import Limits
+from trio_chat.server.config import ServerConfig
 from trio_chat.server.room import Audience, Room
 from trio_chat.store import RoomRow, Store
 
-__all__ = ["Rooms", "ensure_room", "no_room"]
+__all__ = ["Rooms", "ensure_room", "have_rooms"]
+
+log = logging.getLogger("trio_chat.server")
 
 
 class Rooms:
@@ -73,13 +79,6 @@ class Rooms:
         del self._active[room.key]
 
 
-def no_room(key: names.Key) -> NoRoom:
-    """Say that there is no room of that name, or none for whoever asks: in the same words."""
-    if names.is_direct(key):
-        return NoRoom("there is no such room; `/rooms` lists those there are")
-    return NoRoom(f"there is no room {key}; `/create {key}` makes it, `/rooms` lists all")
-
-
 async def ensure_room(
     store: Store,
     name: str,
@@ -99,3 +98,17 @@ async def ensure_room(
                 name, mode=mode, now=now, people=people, access=access, role="owner"
             )
     return row
+
+
+async def have_rooms(store: Store, config: ServerConfig) -> dict[str, str]:
+    """Make the rooms of `config` that are not there; log which are others than it says.
+
+    Return their modes.
+    """
+    modes = {}
+    for name in config.rooms:
+        row = await ensure_room(store, name, time.time(), mode=config.mode)
+        if (row.mode, row.access) != (config.mode, "open"):
+            log.warning("room %s is %s and %s, and stays so", row.name, row.access, row.mode)
+        modes[row.name] = row.mode
+    return modes

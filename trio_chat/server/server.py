@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from trio_chat import __version__, names
+from trio_chat.chat.sanctions import Sanctions
 from trio_chat.errors import ConfigError
 from trio_chat.limits import Limits
 from trio_chat.pki import Enroller
@@ -38,7 +39,8 @@ from trio_chat.server.pulse import (
 )
 from trio_chat.server.revocation import Revocations
 from trio_chat.server.room import FAIRNESS, Room
-from trio_chat.server.rooms import Rooms, ensure_room
+from trio_chat.server.room_passwords import RoomPasswords
+from trio_chat.server.rooms import Rooms, have_rooms
 from trio_chat.server.uploads import Uploads
 from trio_chat.store import Store, load_or_make_key, open_store
 from trio_chat.tls import TappedContext, server_context
@@ -71,8 +73,9 @@ class Server:
         modes: The modes of the rooms that it was told to have, which may be others than told.
         connections: Those that have been welcomed.
         people: The same by person.
-        desk: Where orders of admins are carried out, if it takes any.
         enroller: Who signs for those who are invited; None if nobody can.
+        sanctions: Who is banned from the server, or muted everywhere.
+        desk: Where orders of admins are carried out, if it takes any.
         stopped: Set when it has ended and its database can be opened by another.
     """
 
@@ -99,6 +102,8 @@ class Server:
         self.claims = Claims(config.limits)
         self.accounts = Accounts(config.limits)
         self.doors = Doors(store)
+        self.room_passwords = RoomPasswords(config.limits)
+        self.sanctions = Sanctions()
         self.stopped = stopped
         self.modes: dict[str, str] = {}
         self.desk: Desk | None = None
@@ -170,11 +175,12 @@ class Server:
         context = _context(config, enroller)
         revocations = Revocations(config.crl, config.ca)
         revocations.load(seen=self.revocations.seen)
-        self.modes = await _have_rooms(self.store, config)
+        self.modes = await have_rooms(self.store, config)
         changed = revocations.text != self.revocations.text
         self.config, self.context, self.revocations = config, context, revocations
         for each in (self.rooms, self.admission, self.uploads, self.claims, self.accounts):
             each.limits = config.limits
+        self.room_passwords.limits = config.limits
         self.enroller = enroller
         self.end_revoked()
         if changed:
@@ -340,12 +346,13 @@ async def serve(
         async with open_store(config.db, key=key, durability=config.durability) as store:
             revocations = Revocations(config.crl, config.ca)
             revocations.load(seen=await store.get("crl") is not None)
-            modes = await _have_rooms(store, config)
+            modes = await have_rooms(store, config)
             listeners = open_listeners(config.host, config.port)
             try:
                 async with trio.open_nursery() as nursery:
                     server = Server(config, enroller, context, revocations, store, nursery, stopped)
                     server.modes = modes
+                    server.sanctions = Sanctions(await store.read_sanctions())
                     server.addresses = [each.getsockname()[:2] for each in listeners]
                     await server.remember_list()
                     await server.doors.load()
@@ -354,17 +361,6 @@ async def serve(
                 _close(listeners)
     finally:
         stopped.set()
-
-
-async def _have_rooms(store: Store, config: ServerConfig) -> dict[str, str]:
-    """Make the rooms that are not there; say which are something else. Return their modes."""
-    modes = {}
-    for name in config.rooms:
-        row = await ensure_room(store, name, time.time(), mode=config.mode)
-        if (row.mode, row.access) != (config.mode, "open"):
-            log.warning("room %s is %s and %s, and stays so", row.name, row.access, row.mode)
-        modes[row.name] = row.mode
-    return modes
 
 
 async def _run(

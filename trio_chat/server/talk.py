@@ -22,7 +22,7 @@ from trio_chat.protocol.frames import (
     TypingNow,
 )
 from trio_chat.protocol.frames import Server as ServerSays
-from trio_chat.server.checks import check_length, check_size, cursor_of
+from trio_chat.server.checks import check_length, check_size, check_voice, cursor_of
 
 if TYPE_CHECKING:
     from trio_chat.server.connection import Connection
@@ -38,6 +38,7 @@ async def send(server: Server, connection: Connection, frame: Send) -> None:
     cursor = cursor_of(connection, frame.room)
     if cursor.room.mode != "plain":
         raise WrongMode("the room is encrypted: join it with a program that can encrypt")
+    check_voice(server, connection, cursor.room)
     check_size(frame.text, server.limits.text_size)
     rest = message_rest(cursor.who, frame.n, frame.text, frame.form)
     await connection.post(cursor.room, Entry(connection.device, frame.n, rest, None, connection))
@@ -48,6 +49,7 @@ async def set_topic(server: Server, connection: Connection, frame: SetTopic) -> 
     cursor = cursor_of(connection, frame.room)
     if cursor.room.mode != "plain":
         raise Forbidden("the topic of an encrypted room is not for the server to read")
+    check_voice(server, connection, cursor.room)
     check_length(frame.text, TOPIC_SIZE, "a topic")
     receipt = _Receipt(connection, frame)
     rest = topic_rest(cursor.who, frame.text)
@@ -73,6 +75,7 @@ class _Receipt:
 async def typing(server: Server, connection: Connection, frame: Typing) -> None:
     """Tell the others that one is typing, unless they are too many."""
     room = cursor_of(connection, frame.room).room
+    check_voice(server, connection, room)
     if not room.roster.large:
         user = connection.identity.user
         room.cast(TypingNow(room=room.name, user=user, device=connection.device), but=connection)
@@ -90,6 +93,7 @@ async def relay(server: Server, connection: Connection, frame: Relay) -> None:
 
     A peer that is owed too much already misses it.
     """
+    check_voice(server, connection)
     to = server.people.get(names.key(frame.to))
     if not to:
         raise NoUser("nobody of that name is here now; `/users` lists who is")

@@ -70,6 +70,8 @@ class Append:
             )
         if batch.topic is not None:
             transaction.run("UPDATE room SET topic = ? WHERE id = ?", batch.topic, batch.room)
+        for change in batch.changes:
+            change(transaction)
         transaction.set_last(batch.room, batch.last)
         transaction.rows += 1
         return trees
@@ -85,6 +87,7 @@ class CreateRoom:
     people: tuple[names.Key, ...] = ()
     access: str = "open"
     role: str = "member"
+    password: str | None = attrs.field(default=None, repr=False)
 
     def __call__(self, transaction: Transaction) -> RoomRow:
         """Do it and return the row; refuse a name that is taken."""
@@ -92,14 +95,15 @@ class CreateRoom:
         if transaction.one("SELECT 1 FROM room WHERE key = ?", key) is not None:
             raise RoomExists(f"there is a room {self.name} already", room=self.name)
         transaction.run(
-            "INSERT INTO room(key, name, mode, topic, created, direct, floor, access)"
-            " VALUES(?, ?, ?, '', ?, ?, 0, ?)",
+            "INSERT INTO room(key, name, mode, topic, created, direct, floor, access, password)"
+            " VALUES(?, ?, ?, '', ?, ?, 0, ?, ?)",
             key,
             self.name,
             self.mode,
             self.now,
             names.is_direct(self.name),
             self.access,
+            self.password,
         )
         room = transaction.db.last_insert_rowid()
         transaction.db.executemany(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import apsw
 import attrs
@@ -18,6 +19,7 @@ from trio_chat import names
 from trio_chat.errors import StoreError
 from trio_chat.store.database import rows_of
 from trio_chat.store.rows import RoomRow, RoomState, RoomSummary, Slice, Value
+from trio_chat.store.sanctions import read_sanctions
 
 __all__ = [
     "find_room",
@@ -32,7 +34,7 @@ __all__ = [
 _SUMMARY = """
 SELECT room.name, room.mode, room.topic, coalesce(
     (SELECT last FROM batch WHERE batch.room = room.id ORDER BY first DESC LIMIT 1), room.floor),
-    room.access
+    room.access, room.password IS NOT NULL
 """
 
 
@@ -46,18 +48,26 @@ def find_room(key: names.Key, db: apsw.Connection) -> RoomRow | None:
 def load_room(room: int, db: apsw.Connection) -> RoomState:
     """Return a room's state at one moment."""
     with _snapshot(db):
-        statement = f"{_SUMMARY}, room.floor, room.epoch FROM room WHERE room.id = ?"
+        statement = f"{_SUMMARY}, room.floor, room.epoch, room.password FROM room WHERE room.id = ?"
         with rows_of(db, statement, room) as rows:
             found = next(rows, None)
         if found is None:
             raise StoreError(f"there is no room {room}")
-        _name, mode, topic, seq, access, floor, epoch = found
+        _name, mode, topic, seq, _access, _locked, floor, epoch, password = found
         with rows_of(db, "SELECT device, n FROM counter WHERE room = ?", room) as rows:
             counters = dict(rows)
-        state = RoomState(first=floor + 1, seq=seq, counters=counters, topic=topic, epoch=epoch)
-        if access == "closed":
-            with rows_of(db, "SELECT user, role FROM member WHERE room = ?", room) as rows:
-                state.people.update(rows)
+        with rows_of(db, "SELECT user, role FROM member WHERE room = ?", room) as rows:
+            people = dict(rows)
+        state = RoomState(
+            first=floor + 1,
+            seq=seq,
+            counters=counters,
+            topic=topic,
+            epoch=epoch,
+            people=people,
+            password=password,
+            sanctions=tuple(read_sanctions(room, db)),
+        )
         if mode == "plain":
             return state
         with rows_of(db, "SELECT digest FROM blob WHERE room = ?", room) as rows:
@@ -116,17 +126,24 @@ def list_rooms(after: str, limit: int, db: apsw.Connection) -> list[RoomSummary]
         ORDER BY key LIMIT ?
     """
     with rows_of(db, statement, names.key(after), limit) as rows:
-        return [RoomSummary(*row) for row in rows]
+        return [_summary(row) for row in rows]
 
 
 def own_rooms(user: names.Key, after: str, limit: int, db: apsw.Connection) -> list[RoomSummary]:
-    """Return the rooms on whose list a person is, by key."""
+    """Return the closed rooms on whose list a person is, by key."""
     statement = f"""
         {_SUMMARY} FROM member JOIN room ON room.id = member.room
-        WHERE member.user = ? AND member.key > ? ORDER BY member.key LIMIT ?
+        WHERE member.user = ? AND member.key > ?
+            AND (room.access = 'closed' OR room.direct)
+        ORDER BY member.key LIMIT ?
     """
     with rows_of(db, statement, user, names.key(after), limit) as rows:
-        return [RoomSummary(*row) for row in rows]
+        return [_summary(row) for row in rows]
+
+
+def _summary(row: Any) -> RoomSummary:
+    name, mode, topic, seq, access, locked = row
+    return RoomSummary(name, mode, topic, seq, access, bool(locked))
 
 
 def get(key: str, db: apsw.Connection) -> Value | None:

@@ -6,7 +6,7 @@ count the lines of one room from 1; times are seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,10 +14,12 @@ from attrs import validators
 
 from trio_chat import names
 from trio_chat.chat.epochs import Commit
+from trio_chat.chat.sanctions import Sanction
 from trio_chat.errors import StoreError
 
 __all__ = [
     "Batch",
+    "Change",
     "Conflict",
     "GroupInfo",
     "KeyPackage",
@@ -30,6 +32,9 @@ __all__ = [
     "Value",
     "Welcome",
 ]
+
+Change = Callable[[Any], object]
+"""An operation that is done in the transaction of another."""
 
 
 class Conflict(StoreError):
@@ -65,7 +70,9 @@ class RoomState:
         counters: Device -> the last counter accepted from it.
         epoch: How many commits the log has taken.
         trees: The blobs there are.
-        people: Person -> role, of those on the list of a closed room.
+        people: Person -> role, of those on the room's list.
+        password: The hash to compare a password with, if the room wants one.
+        sanctions: Bans and mutes.
     """
 
     first: int
@@ -75,6 +82,8 @@ class RoomState:
     epoch: int = 0
     trees: frozenset[str] = frozenset()
     people: dict[names.Key, str] = attrs.field(factory=dict)
+    password: str | None = attrs.field(default=None, repr=False)
+    sanctions: Sequence[Sanction] = ()
 
 
 @attrs.frozen
@@ -86,6 +95,7 @@ class RoomSummary:
     topic: str
     seq: int
     access: str = "open"
+    locked: bool = False
 
 
 @attrs.frozen
@@ -143,6 +153,8 @@ class Batch:
         counters: Device -> the counter of its last line in here.
         topic: The room's topic from now on, or None where it stays.
         turns: The commits in here, if there are any.
+        changes: What else is to be written with it: of `trio_chat.store`, `SetRole`,
+            `PutSanction`, `LiftSanction` and `AddAudit`.
     """
 
     room: int
@@ -153,6 +165,7 @@ class Batch:
     counters: Mapping[str, int] = attrs.field(factory=dict)
     topic: str | None = attrs.field(default=None, validator=_is_unicode, repr=False)
     turns: Turns | None = None
+    changes: Sequence[Change] = ()
 
     @property
     def size(self) -> int:

@@ -45,6 +45,15 @@ CREATE INDEX key_package_place ON key_package(user, device, last, id);
 CREATE INDEX key_package_age ON key_package(time);
 """
 
+# What moderation added. Room 0 is the whole server.
+_RULES = """
+CREATE TABLE sanction(
+    kind TEXT, room INTEGER, subject TEXT, until REAL, since REAL NOT NULL,
+    actor TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY(room, kind, subject)
+) WITHOUT ROWID;
+CREATE INDEX sanction_end ON sanction(until) WHERE until IS NOT NULL;
+"""
+
 # Batches lie in the order in which they came, whatever their room: appending fills one page
 # after the other, and never moves a row to another page. (A moved row leaves a copy behind in
 # the free part of its old page, which `secure_delete` does not know of.) The index finds a
@@ -56,7 +65,8 @@ CREATE TABLE room(
     topic TEXT NOT NULL, created REAL NOT NULL, direct INTEGER NOT NULL,
     floor INTEGER NOT NULL,  -- the last sequence number that is gone
     access TEXT NOT NULL DEFAULT 'open',
-    epoch INTEGER NOT NULL DEFAULT 0  -- how many commits the log has taken
+    epoch INTEGER NOT NULL DEFAULT 0,  -- how many commits the log has taken
+    password TEXT  -- Argon2id, as it is written down commonly; NULL: none is asked for
 );
 CREATE TABLE member(
     user TEXT, key TEXT, room INTEGER NOT NULL, role TEXT NOT NULL DEFAULT 'member',
@@ -72,11 +82,13 @@ CREATE TABLE counter(
 ) WITHOUT ROWID;
 CREATE TABLE directory(key TEXT PRIMARY KEY, rev INTEGER NOT NULL, data BLOB NOT NULL);
 {_BESIDE}
+{_RULES}
 """
 
 _FROM_1 = """
 ALTER TABLE room ADD COLUMN access TEXT NOT NULL DEFAULT 'open';
 ALTER TABLE room ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE room ADD COLUMN password TEXT;
 ALTER TABLE member ADD COLUMN role TEXT NOT NULL DEFAULT 'member';
 UPDATE room SET access = 'closed' WHERE direct;
 DROP INDEX room_listed;
@@ -89,6 +101,7 @@ def migrate(db: apsw.Connection) -> None:
     try:
         db.execute(_FROM_1)
         db.execute(_BESIDE)
+        db.execute(_RULES)
         db.pragma("user_version", SCHEMA)
         db.execute("COMMIT")
     finally:

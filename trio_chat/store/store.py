@@ -16,10 +16,20 @@ import attrs
 import trio
 
 from trio_chat import names
-from trio_chat.store import audit, delivery, keypackages, operations, overview, queries
+from trio_chat.chat.sanctions import Sanction
+from trio_chat.store import (
+    audit,
+    delivery,
+    keypackages,
+    operations,
+    overview,
+    queries,
+    sanctions,
+)
 from trio_chat.store.database import Database, Durability, open_reading, open_writing
 from trio_chat.store.rows import (
     Batch,
+    Change,
     GroupInfo,
     KeyPackage,
     RoomRow,
@@ -64,20 +74,15 @@ class Store:
         people: tuple[names.Key, ...] = (),
         access: str = "open",
         role: str = "member",
+        password: str | None = None,
     ) -> RoomRow:
-        """Make a room; `people` are on its list, with that role.
+        """Make a room; `people` are on its list, with that role; `password` is a hash.
 
         Raises:
             RoomExists: there is one with that key.
         """
-        create = operations.CreateRoom(name, mode, now, people, access, role)
+        create = operations.CreateRoom(name, mode, now, people, access, role, password)
         return await self._writer.submit(create)
-
-    async def set_role(
-        self, room: int, key: names.Key, person: names.Key, role: str | None
-    ) -> None:
-        """Put a person on the list of a room, whose key that is, or take them off it."""
-        await self._writer.submit(operations.SetRole(room, key, person, role))
 
     async def append(self, batch: Batch) -> frozenset[str] | None:
         """Append lines to a room's log, with all that comes with them, in one transaction.
@@ -170,7 +175,19 @@ class Store:
             trees.update(step)
         return trees
 
+    async def change(self, *changes: Change) -> None:
+        """Write changes together, or none of them."""
+        await self._writer.submit(sanctions.Together(changes))
+
+    async def expire_sanctions(self, before: float) -> None:
+        """Delete bans and mutes that were over before that time."""
+        await self._writer.submit(sanctions.ExpireSanctions(before))
+
     # Reading
+
+    async def read_sanctions(self, room: int = sanctions.EVERYWHERE) -> list[Sanction]:
+        """Return the bans and mutes of a room, or of the whole server."""
+        return await self._reading.run(functools.partial(sanctions.read_sanctions, room))
 
     async def find_room(self, key: names.Key) -> RoomRow | None:
         """Return the room with that key, if there is one."""

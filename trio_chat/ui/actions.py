@@ -36,17 +36,6 @@ async def rooms(core: Core) -> None:
     await core.show(*render.rooms(found, core.reader, core.client.rooms))
 
 
-async def create(core: Core, plain: str | None, room: str) -> None:
-    """Make a room, an encrypted one if not asked otherwise, and enter it."""
-    await core.client.create(room, mode="plain" if plain else "encrypted")
-    await core.enter(room)
-
-
-async def join(core: Core, room: str) -> None:
-    """Enter a room."""
-    await core.enter(room)
-
-
 async def leave(core: Core, room: str | None) -> None:
     """Leave one."""
     await core.leave_room(room)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from trio_chat.text import safe
-from trio_chat.ui import actions, keys, people, render
+from trio_chat.ui import actions, keys, moderating, people, render
 from trio_chat.ui.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,21 +28,28 @@ What = Literal[
     "TEXT",
     "COMMAND",
     "NAME",
+    "PASSWORD",
+    "ROLE",
+    "FOR",
+    "REASON",
+    "DEVICE",
+    "WHEN",
     "--plain",
     "yes|no",
     "qr",
-    "PASSWORD",
-    "DEVICE",
-    "WHEN",
 ]
 
 
 @attrs.frozen
 class Argument:
-    """One argument; `TEXT`, or `PASSWORD`, takes the rest, what begins with `--` only itself."""
+    """One argument; `TEXT`, and what says so, takes the rest of the line as it stands.
+
+    What begins with `--` takes only itself.
+    """
 
     what: What
     optional: bool = False
+    rest: bool = False
 
     def __str__(self) -> str:
         return f"[{self.what}]" if self.optional else self.what
@@ -111,7 +118,7 @@ def parse(line: str) -> Words | Call:
 def _arguments(command: Command, rest: str) -> tuple[str | None, ...]:
     found: list[str | None] = []
     for argument in command.arguments:
-        if argument.what in ("TEXT", "PASSWORD"):
+        if argument.what == "TEXT" or argument.rest:
             value, rest = rest, ""
         elif argument.what.startswith("--") and rest.partition(" ")[0].casefold() != argument.what:
             value = ""
@@ -153,6 +160,8 @@ async def _help(core: Core, name: str | None) -> None:
 
 
 _ROOM, _USER, _TEXT = Argument("ROOM"), Argument("USER"), Argument("TEXT")
+_REASON = Argument("REASON", optional=True, rest=True)
+_PASSWORD = Argument("PASSWORD", optional=True, rest=True)
 
 
 def _optional(what: What) -> Argument:
@@ -182,12 +191,19 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         name="/create",
-        arguments=(Argument("--plain", optional=True), _ROOM),
-        help="make a room; --plain: the server can read it",
-        run=actions.create,
+        arguments=(
+            Argument("--plain", optional=True),
+            _ROOM,
+            _PASSWORD,
+        ),
+        help="make a room; also --closed, --password",
+        run=moderating.create,
     ),
     Command(
-        name="/join", arguments=(_ROOM,), help="enter a room, or switch to it", run=actions.join
+        name="/join",
+        arguments=(_ROOM, _optional("PASSWORD")),
+        help="enter a room, or switch to it",
+        run=moderating.join,
     ),
     Command(
         name="/leave",
@@ -244,18 +260,6 @@ COMMANDS: tuple[Command, ...] = (
         run=keys.check,
     ),
     Command(
-        name="/invite",
-        arguments=(_USER,),
-        help="let somebody into this closed room",
-        run=keys.invite,
-    ),
-    Command(
-        name="/kick",
-        arguments=(_USER,),
-        help="put somebody out of this closed room",
-        run=keys.kick,
-    ),
-    Command(
         name="/search",
         arguments=(_TEXT,),
         help="find words in what this device has read here",
@@ -275,13 +279,13 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         name="/register",
-        arguments=(Argument("NAME"), _optional("PASSWORD")),
+        arguments=(Argument("NAME"), _PASSWORD),
         help="take another name here, with a password",
         run=people.register,
     ),
     Command(
         name="/login",
-        arguments=(Argument("NAME"), _optional("PASSWORD")),
+        arguments=(Argument("NAME"), _PASSWORD),
         help="get a certificate for a name, by its password",
         run=people.login,
     ),
@@ -302,6 +306,45 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(_optional("WHEN"),),
         help="stop the server, now or in 5m; for admins",
         run=people.shutdown,
+    ),
+    Command(
+        name="/invite",
+        arguments=(_USER,),
+        help="let somebody into a room that not everybody may enter",
+        run=moderating.invite,
+    ),
+    Command(
+        name="/kick",
+        arguments=(_USER, _REASON),
+        help="put somebody out of this room",
+        run=moderating.kick,
+    ),
+    Command(
+        name="/ban",
+        arguments=(_USER, _optional("FOR"), _REASON),
+        help="keep a USER[/DEVICE] out of this room",
+        run=moderating.ban,
+    ),
+    Command(name="/unban", arguments=(_USER,), help="end a ban", run=moderating.unban),
+    Command(name="/bans", help="who is banned or muted here", run=moderating.bans),
+    Command(
+        name="/mute",
+        arguments=(_USER, _optional("FOR"), _REASON),
+        help="let somebody read here and say nothing",
+        run=moderating.mute,
+    ),
+    Command(name="/unmute", arguments=(_USER,), help="end a mute", run=moderating.unmute),
+    Command(
+        name="/op",
+        arguments=(_USER, _optional("ROLE")),
+        help="make somebody a moderator here, or an owner",
+        run=moderating.op,
+    ),
+    Command(
+        name="/deop",
+        arguments=(_USER,),
+        help="make somebody a member like others",
+        run=moderating.deop,
     ),
     Command(name="/clear", aliases=("/limpiar",), help="clear the screen", run=actions.clear),
     Command(

@@ -44,6 +44,9 @@ class Face(Protocol):
     def clear(self) -> None:
         """Clear the screen, if there is one."""
 
+    async def secret(self, question: str) -> str | None:
+        """Ask for something that is neither shown nor kept; None if it cannot be asked for."""
+
 
 @attrs.frozen(kw_only=True)
 class Status:
@@ -262,14 +265,15 @@ class Core:
             self._unsent -= 1
             raise
 
-    async def enter(self, name: str) -> None:
+    async def enter(self, name: str, password: str | None = None) -> None:
         """Enter a room and open it; one that is joined already is just opened."""
         room = self._joined(name)
         if room is not None:
             self._open(room.name)
             await self.show(*render.notice(f"you are in {room.name} now"))
             return
-        await self.transcript.catch_up(name, partial(self.client.join, name), self._announce)
+        join = partial(self.client.join, name, password=password)
+        await self.transcript.catch_up(name, join, self._announce)
 
     async def leave_room(self, name: str | None) -> None:
         """Leave a room, this one by default, after what was said in it is acknowledged."""

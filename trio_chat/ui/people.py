@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trio_chat.client import administer, get_account, list_devices, revoke_device
 from trio_chat.errors import ConfigError
 from trio_chat.text import safe
-from trio_chat.ui import keys, render
+from trio_chat.ui import asking, keys, render
 
 if TYPE_CHECKING:
     from trio_chat.ui.core import Core
@@ -34,8 +34,10 @@ async def login(core: Core, user: str, password: str | None) -> None:
 
 async def _get(core: Core, user: str, password: str | None, *, new: bool) -> None:
     if password is None:
-        what = "register" if new else "login"
-        raise ConfigError("there is no password; nothing was sent", hint=f"/{what} {user} PASSWORD")
+        if new:
+            password = await asking.ask_twice(core, f"a password for {safe(user, 64)}")
+        else:
+            password = await asking.ask(core, f"the password of {safe(user, 64)}: ")
     made = await get_account(core.client, user, password, new=new)
     name, where = safe(made.user, 64), safe(str(core.client.address))
     line = f"you have a certificate for {name} now, and are still {safe(core.client.user, 64)} here"

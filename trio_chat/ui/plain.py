@@ -6,10 +6,11 @@ file descriptors, and no terminal but for colour.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import stat
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -33,11 +34,17 @@ _PIPE_BUF = 512  # bytes that a pipe which is ready takes without blocking: POSI
 
 @attrs.define
 class PlainFace:
-    """Writes events and answers to one descriptor, and talk to another."""
+    """Writes events and answers to one descriptor, and talk to another.
+
+    Attributes:
+        source, lines: Where lines come from, while they are read.
+    """
 
     out: int
     err: int
     colour: bool = False
+    source: int | None = None
+    lines: AsyncGenerator[str, None] | None = None
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def show(self, *lines: Line) -> None:
@@ -53,6 +60,22 @@ class PlainFace:
 
     def clear(self) -> None:
         """Nothing: there is no screen."""
+
+    async def secret(self, question: str) -> str | None:
+        """Ask at a terminal that shows nothing of the answer; elsewhere nobody can be asked.
+
+        The next line of a pipe is no answer: without a question it would go to a room.
+        """
+        await trio.lowlevel.checkpoint()
+        if self.source is None or self.lines is None or not os.isatty(self.source):
+            return None
+        async with self._lock:
+            await _write(self.err, question.encode(errors="replace"))
+        with silent(self.source):
+            answer = await anext(self.lines, None)
+        async with self._lock:
+            await _write(self.err, b"\n")
+        return answer
 
 
 async def chat(
@@ -78,13 +101,14 @@ async def chat(
         patience=math.inf,
         strict=True,
     )
-    await session.converse(core, rooms, partial(_read, core, source, answer_time))
+    await session.converse(core, rooms, partial(_read, core, face, source, answer_time))
 
 
-async def _read(core: Core, source: int | None, answer_time: float) -> None:
+async def _read(core: Core, face: PlainFace, source: int | None, answer_time: float) -> None:
     await core.started.wait()  # the first line may be meant for the first room
     if source is not None:
         async with aclosing(read_lines(source)) as lines:
+            face.source, face.lines = source, lines
             async for line in lines:
                 await core.handle(line)
     if answer_time:
@@ -109,6 +133,24 @@ async def read_lines(source: int) -> AsyncGenerator[str, None]:
                 yield line.decode(errors="replace")
         if buffer.too_long:
             raise ConfigError(f"a line of the input is longer than {LINE_LIMIT} bytes")
+
+
+@contextlib.contextmanager
+def silent(terminal: int) -> Iterator[None]:
+    """Have a terminal show nothing of what is typed, where the system can do that."""
+    try:
+        import termios
+    except ImportError:
+        yield
+        return
+    before = termios.tcgetattr(terminal)
+    quiet = termios.tcgetattr(terminal)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 async def _read_some(source: int) -> bytes:

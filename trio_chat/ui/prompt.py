@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
+import attrs
 import trio
 from prompt_toolkit.application import get_app_session, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent
@@ -31,6 +32,7 @@ from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
 from trio_chat.client import Client
+from trio_chat.text import safe
 from trio_chat.ui import hosted, render, session
 from trio_chat.ui.completion import ChatCompleter
 from trio_chat.ui.core import Core
@@ -40,9 +42,9 @@ from trio_chat.ui.state import Cursors
 from trio_chat.ui.typed import (
     CellSafe,
     MaskSecrets,
-    SecretlessMemory,
-    TypedHistory,
-    wants_password,
+    SecretlessHistory,
+    SessionHistory,
+    asks_for_secret,
 )
 
 __all__ = ["PromptFace", "chat"]
@@ -59,6 +61,15 @@ _STYLE = Style(
 )
 
 
+@attrs.define(eq=False)
+class _Question:
+    """Something secret that is asked for."""
+
+    text: str
+    answer: str | None = attrs.field(default=None, repr=False)
+    answered: trio.Event = attrs.field(factory=trio.Event)
+
+
 class PromptFace:
     """A prompt with a status line and a menu of completions; one per terminal."""
 
@@ -67,12 +78,11 @@ class PromptFace:
         *,
         colour: bool = True,
         toolbar: bool = True,
-        history: TypedHistory | None = None,
+        history: SecretlessHistory | SessionHistory | None = None,
     ) -> None:
         self._colour = colour
         self._toolbar = toolbar
-        self._history: TypedHistory = history or SecretlessMemory()
-        self._secret = False  # is a password being typed?
+        self._history = history or SessionHistory()
         self._pending: list[render.Line] = []
         self._wake = trio.Event()
         self._room_for_more = trio.Event()
@@ -83,6 +93,9 @@ class PromptFace:
         self._in_hand = 0  # lines entered and not handled yet
         self._handled = trio.Event()
         self._leaving = False
+        self._question: _Question | None = None
+        self._asked = False  # did the line in hand ask for a secret?
+        self._draft = ""  # what was being typed when a question came
         self._core: Core | None = None
         self._prompt: PromptSession[str] | None = None
 
@@ -97,10 +110,10 @@ class PromptFace:
 
         source.cooked_mode = quiet_cooked  # type: ignore[method-assign]  # of this object only
         self._prompt = PromptSession(
-            message=lambda: [("class:prompt", "password: " if self._secret else "> ")],
-            is_password=Condition(lambda: self._secret),
+            message=self._message,
+            is_password=Condition(lambda: self._question is not None),
             completer=ChatCompleter(core),
-            complete_while_typing=True,
+            complete_while_typing=Condition(lambda: self._question is None),
             history=self._history,
             enable_history_search=False,  # it would turn completing while typing off
             enable_suspend=True,
@@ -133,6 +146,36 @@ class PromptFace:
         if self._prompt is not None:
             self._prompt.app.renderer.clear()
 
+    async def secret(self, question: str) -> str | None:
+        """Ask in place of the prompt; what is typed is not shown, not completed and not kept.
+
+        What was being typed meanwhile comes back afterwards.
+        """
+        assert self._prompt is not None
+        buffer = self._prompt.default_buffer
+        asked = self._question = _Question(question)
+        self._asked = True
+        self._set_aside()
+        self._history.asking = True
+        self._prompt.app.invalidate()
+        try:
+            await asked.answered.wait()
+        finally:
+            self._question = None
+            self._history.asking = False
+            if not asked.answered.is_set():  # given up: the prompt is still the one that asked
+                buffer.reset()
+            self._prompt.app.invalidate()
+        return asked.answer
+
+    def _set_aside(self) -> None:
+        """Where a question is asked, take what was typed before it out of the way."""
+        assert self._prompt is not None
+        buffer = self._prompt.default_buffer
+        if self._question is not None and buffer.text:
+            self._draft = buffer.text
+            buffer.reset()
+
     # --- tasks -----------------------------------------------------------------------------
 
     async def print_lines(self) -> None:
@@ -152,10 +195,9 @@ class PromptFace:
             nursery.start_soon(self._handle, self._core, bursts)
             while True:
                 line = await self._ask(self._core)
-                if line is not None and wants_password(line):
-                    line = await self._ask_for_password(self._core, line)
                 if line is not None:
                     self._interrupts = 0
+                    self._history.asking |= asks_for_secret(line)  # it may come typed ahead
                     self._in_hand += 1
                     typed.send_nowait(line)
                 elif self._leaving:
@@ -180,20 +222,20 @@ class PromptFace:
                 text += "^Y sends them as one message, ^C drops them"
                 await self.show(*render.notice(text))
             else:
-                for line in burst:
-                    await core.handle(line)
+                await self._handle_lines(core, burst)
+            self._history.asking = False
             self._in_hand -= len(burst)
             self._handled.set()
             self._handled = trio.Event()
 
-    async def _ask_for_password(self, core: Core, line: str) -> str | None:
-        """Return the line with the password behind it, which is shown and kept nowhere."""
-        self._secret = self._history.paused = True
-        try:
-            password = await self._ask(core)
-        finally:
-            self._secret = self._history.paused = False
-        return None if password is None else f"{line.strip()} {password}"
+    async def _handle_lines(self, core: Core, burst: list[str]) -> None:
+        """Handle lines; what came at once with one that asked for a secret may be the secret."""
+        for number, line in enumerate(burst, 1):
+            self._asked = False
+            await core.handle(line)
+            if self._asked and number < len(burst):
+                await self.show(*render.notice("what came before the question was not sent"))
+                return
 
     async def _ask(self, core: Core) -> str | None:
         """Return the next line, None when the user wants to leave."""
@@ -201,9 +243,17 @@ class PromptFace:
         # Without its own handler an exception in a key binding ends the program, as it should.
         ask = partial(self._prompt.prompt_async, set_exception_handler=False)
         while True:
+            draft, self._draft = self._draft, ""
             try:
-                line = (await hosted.aio(ask)).rstrip("\n")
-                return line.encode(errors="replace").decode()  # of keys that were no UTF-8
+                line = (
+                    await hosted.aio(partial(ask, default=draft, pre_run=self._set_aside))
+                ).rstrip("\n")
+                line = line.encode(errors="replace").decode()  # of keys that were no UTF-8
+                if self._question is None:
+                    return line
+                self._question.answer = line
+                self._question.answered.set()
+                self._question = None  # the next line is none
             except KeyboardInterrupt:
                 if core.give_up():
                     continue
@@ -248,6 +298,9 @@ class PromptFace:
         # Not print_formatted_text(): that would open a second window, outside the quiet one.
         self._prompt.app.print_text(FormattedText(found))
 
+    def _message(self) -> StyleAndTextTuples:
+        return [("class:prompt", safe(self._question.text, 200) if self._question else "> ")]
+
     def _status_line(self) -> StyleAndTextTuples:
         assert self._core is not None
         status = self._core.status
@@ -288,7 +341,12 @@ class PromptFace:
             self._in_hand += 1
             self._paste = []
 
-        @bindings.add("tab", filter=~is_searching)
+        @bindings.add("tab", filter=Condition(lambda: self._question is not None))
+        @bindings.add("c-r", filter=Condition(lambda: self._question is not None))
+        def nothing(event: KeyPressEvent) -> None:
+            """A secret is neither completed nor searched for."""
+
+        @bindings.add("tab", filter=~is_searching & Condition(lambda: self._question is None))
         def complete(event: KeyPressEvent) -> None:
             """Take the only completion, or go through several.
 

@@ -21,12 +21,15 @@ from trio_chat.protocol.frames import (
     AwayChanged,
     Closing,
     Entered,
+    Kicked,
     Left,
     Member,
     Message,
+    ModeChanged,
     NickChanged,
     Person,
     Relayed,
+    RoleChanged,
     RoomInfo,
     Server,
     Topic,
@@ -129,6 +132,11 @@ def render(event: object, reader: Reader) -> list[Line]:
         case Topic(sender=sender, text=text):
             what = f"{safe(sender, 64)} has set the topic: {safe(text)}"
             return [happened(reader, event.room, what, reader.clock(event.time))]
+        case Kicked() | RoleChanged() | ModeChanged():
+            from trio_chat.ui.deeds import words
+
+            clock = reader.clock(event.time)
+            return [happened(reader, event.room, words(event, reader), clock)]
         case Entered(members=members):
             return [
                 happened(reader, event.room, f"{user} has entered") for user in _people(members)
@@ -236,7 +244,8 @@ def rooms(found: Iterable[RoomInfo], reader: Reader, joined: Iterable[str]) -> l
         else:
             count = "1 connection" if info.count == 1 else f"{info.count} connections"
             topic = f": {info.topic}" if info.topic else ""
-            what = ("", safe(f"{info.room} ({info.mode}, {count}){topic}", 1000))
+            lock = ", wants a password" if info.locked else ""
+            what = ("", safe(f"{info.room} ({info.mode}, {count}{lock}){topic}", 1000))
         mark = "* " if names.key(info.room) in inside else "  "
         lines.append(Line("result", (("room", SafeText(mark)), what)))
     return lines or result("there are no rooms yet")

@@ -17,12 +17,16 @@ from trio_chat import names
 from trio_chat.client import Client, Connected, Gap, Offline, Room, RoomReset, Unreadable
 from trio_chat.errors import ChatError
 from trio_chat.protocol.frames import (
+    Acted,
     AwayChanged,
     Entered,
+    Kicked,
     Left,
     Member,
     Message,
+    ModeChanged,
     NickChanged,
+    RoleChanged,
     Topic,
 )
 from trio_chat.ui import announce, render
@@ -34,7 +38,7 @@ FIRST_LINES = 20  # entries shown of a room that was never open here
 CATCH_UP = 200  # entries shown at most of one that was
 SCREEN_TIMEOUT = 1.0  # seconds for the screen to take what is left to show
 
-Entry = Message | Topic | Unreadable
+Entry = Message | Topic | Acted | Unreadable
 
 
 @attrs.define
@@ -115,7 +119,16 @@ class Transcript:
     async def take(self, event: object) -> None:
         """Show one event of the client."""
         match event:
-            case Message(room=room) | Topic(room=room) | Unreadable(room=room):
+            case Kicked() | RoleChanged() | ModeChanged() if self._is_encrypted(event.room):
+                await self._show_event(event)  # what has to be decrypted comes later
+            case (
+                Message(room=room)
+                | Topic(room=room)
+                | Kicked(room=room)
+                | RoleChanged(room=room)
+                | ModeChanged(room=room)
+                | Unreadable(room=room)
+            ):
                 view = self._view(room)
                 if view.held is not None:
                     view.held.append(event)
@@ -190,6 +203,10 @@ class Transcript:
     async def _show_held(self, view: _View) -> None:
         while view.held:
             await self._show_entry(view, view.held.pop(0))
+
+    def _is_encrypted(self, name: str) -> bool:
+        room = self.client.rooms.get(names.key(name))
+        return room is not None and room.mode == "encrypted"
 
     def _view(self, name: str) -> _View:
         key = names.key(name)

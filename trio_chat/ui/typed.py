@@ -5,6 +5,7 @@ May know prompt_toolkit, no chat.
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
@@ -19,40 +20,65 @@ __all__ = [
     "CellSafe",
     "MaskSecrets",
     "SecretlessHistory",
-    "SecretlessMemory",
-    "TypedHistory",
+    "SessionHistory",
+    "asks_for_secret",
     "cell",
+    "may_hold_secret",
     "open_history",
-    "wants_password",
 ]
 
-_SECRET = re.compile(
-    r"\s*/(register|login|passwd|passphrase|(join|create)\s+\S+\s+\S)", re.IGNORECASE
-)
-_WITH_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s+", re.IGNORECASE)
+_SECRET = {
+    "/register": 1,
+    "/login": 1,
+    "/passphrase": 1,
+    "/passwd": 1,
+    "/join": 2,
+    "/create": 2,
+}
+"""Commands that may hold a password, and the first of their words that may be it."""
 _WITHOUT_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s*", re.IGNORECASE)
+_WITH_PASSWORD = re.compile(r"\s*/(register|login)\s+\S+\s+", re.IGNORECASE)
+
+
+def may_hold_secret(line: str) -> bool:
+    """May there be a password in a line? Also where the command is misspelt: `/jion ops ...`."""
+    words = line.split()
+    if len(words) < 2 or not words[0].startswith("/") or words[0].startswith("//"):
+        return False
+    typed = words[0].casefold()
+    if typed in _SECRET:
+        return len(words) > _SECRET[typed]
+    near = difflib.get_close_matches(typed, _SECRET, n=len(_SECRET), cutoff=0.6)
+    meant = {*near, *(name for name in _SECRET if name.startswith(typed))}
+    return any(len(words) > _SECRET[name] for name in meant)
+
+
+def asks_for_secret(line: str) -> bool:
+    """Will a line be answered with a question for a password, whatever the server says?"""
+    return _WITHOUT_PASSWORD.fullmatch(line) is not None
 
 
 class _Secretless(History):
-    """Lines with a secret in them are not kept; nor is any line while it is `paused`."""
+    """A history that never holds a line with a secret in it.
 
-    paused = False
+    Attributes:
+        asking: Is what is entered now the answer to a question for a secret?
+    """
+
+    asking = False
 
     def append_string(self, string: str) -> None:
-        """Keep a line, in memory and in the file, unless it may hold a secret."""
-        if not self.paused and not _SECRET.match(string):
+        """Keep a line, unless it may hold a secret."""
+        if not self.asking and not may_hold_secret(string):
             super().append_string(string)
 
 
 class SecretlessHistory(_Secretless, FileHistory):
-    """A history file that never holds a line with a secret in it."""
+    """One that is kept in a file."""
 
 
-class SecretlessMemory(_Secretless, InMemoryHistory):
-    """The same without a file."""
-
-
-TypedHistory = SecretlessHistory | SecretlessMemory
+class SessionHistory(_Secretless, InMemoryHistory):
+    """One that ends with the program."""
 
 
 class MaskSecrets(Processor):
@@ -71,11 +97,6 @@ class MaskSecrets(Processor):
             left -= len(open_part)
             shown.append((fragment[0], open_part + "*" * len(rest)))
         return Transformation(list(shown))
-
-
-def wants_password(line: str) -> bool:
-    """Is it `/login` or `/register` with a name alone?"""
-    return _WITHOUT_PASSWORD.fullmatch(line) is not None
 
 
 def open_history(path: Path) -> SecretlessHistory:
