@@ -218,14 +218,14 @@ def test_in_the_terminal_a_password_is_neither_shown_nor_kept(
         terminal.type(f"{PASSWORD}\r")
         terminal.until("The same again:")
         terminal.type(f"{PASSWORD}\r")
-        terminal.until("room0 (encrypted)")
+        terminal.until("room0 (plain)")
         assert PASSWORD not in "\n".join(terminal.scrollback)
         terminal.type("/quit\r")
         assert terminal.end() == 0
 
         words = [*PROGRAM, "join", where, "--cert", str(alice.crt), "--key", str(alice.key)]
         terminal = Terminal.start(*words, "--room", "room0", **environment)
-        terminal.until("room0 (encrypted)")
+        terminal.until("room0 (plain)")
         terminal.type("/login nora wrong-horse")  # as the ancestor had it
         terminal.until("/login nora ***********")
         terminal.type("\r")
