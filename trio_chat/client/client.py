@@ -20,7 +20,7 @@ from trio_chat.client.backoff import Backoff
 from trio_chat.client.connection import Connection, check_line
 from trio_chat.client.encryption import Encryption, Opener
 from trio_chat.client.events import ClientEvent
-from trio_chat.client.lifeline import EVENT_LIMIT, Lifeline
+from trio_chat.client.lifeline import EVENT_LIMIT
 from trio_chat.client.moderating import Moderating
 from trio_chat.client.requests import Ticket
 from trio_chat.client.room import Room
@@ -49,7 +49,7 @@ from trio_chat.protocol.frames import (
 __all__ = ["Client"]
 
 
-class Client(Lifeline, Moderating):
+class Client(Moderating):
     """A person's presence on a server. No public constructor: see `connect`.
 
     Iterate over it for the events (`trio_chat.client.events`); each goes to one taker. It

@@ -1,15 +1,14 @@
 """What a client can do about people in a room: roles, kicks, bans and mutes, as far as it may.
 
-A mixin of `Client`. Rooms are named, and need not be joined. In an encrypted room this says who
+Half of `Client`. Rooms are named, and need not be joined. In an encrypted room this says who
 gets the log; who can read what was said is its group's affair.
 """
 
 from __future__ import annotations
 
-from trio_chat.client.requests import Asking
+from trio_chat.client.lifeline import Lifeline
 from trio_chat.protocol.frames import (
     Ban,
-    Event,
     Invite,
     Kick,
     ListSanctions,
@@ -25,13 +24,10 @@ from trio_chat.protocol.moderation import Role
 __all__ = ["Moderating"]
 
 
-class Moderating:
+class Moderating(Lifeline):
     """All of it raises `Forbidden` where one may not, `NoUser` where nobody is meant, and as
     `Room.set_topic`.
     """
-
-    async def _ask(self, frame: Asking, *, repeat: bool) -> Event:
-        raise NotImplementedError
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Make somebody `owner`, `moderator` or `member`."""
