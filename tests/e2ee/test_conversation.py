@@ -218,3 +218,78 @@ def test_who_does_not_go_into_one_frame_comes_with_the_next(
     assert server.epoch > before + 1
     assert alice.conversation.membership.users == {"alice", *(each.user for each in others)}
     assert not [event for event in alice.collect() if isinstance(event, NotSent)]
+
+
+def turns(server: Server, peer: Peer) -> int:
+    """How many commits of this device are in the log."""
+    return sum(e.device == peer.wire and e.kind == "commit" for e in server.log)
+
+
+def test_who_was_welcomed_renews_their_keys(make: Make) -> None:
+    server = Server("~alice+bob", open=False)
+    alice, bob = make(server, "alice"), make(server, "bob")
+    alice.connect()
+    alice.say("hello")
+    settle(server, alice)
+    assert turns(server, bob) == 0
+    bob.connect()
+    settle(server, alice, bob)
+    assert turns(server, bob) == 1
+
+
+@pytest.mark.parametrize(("away", "renewals"), [(3000, 0), (3700, 1)])
+def test_an_hour_s_absence_is_a_reason_for_fresh_keys(make: Make, away: int, renewals: int) -> None:
+    server = Server("lobby")
+    alice, bob = make(server, "alice"), make(server, "bob")
+    alice.connect()
+    settle(server, alice)
+    bob.connect()
+    settle(server, alice, bob)
+    before = turns(server, bob)
+    bob.disconnect()
+    server.now += away
+    bob.restart()
+    settle(server, alice, bob)
+    assert turns(server, bob) == before + renewals
+
+
+@pytest.mark.parametrize(
+    ("messages", "pause", "renewals"), [(99, 0, 0), (100, 0, 1), (1, 86500, 1)]
+)
+def test_so_many_messages_or_a_day_of_use_are_reasons_too(
+    make: Make, messages: int, pause: int, renewals: int
+) -> None:
+    server = Server("lobby")
+    alice, bob = make(server, "alice"), make(server, "bob")
+    alice.connect()
+    settle(server, alice)
+    bob.connect()
+    settle(server, alice, bob)
+    before = turns(server, bob)
+    for number in range(messages):
+        bob.say(f"{number}")
+    settle(server, alice, bob)
+    server.now += pause
+    settle(server, alice, bob)
+    assert turns(server, bob) == before + renewals
+    bob.say("and on")
+    settle(server, alice, bob)
+    assert alice.heard[-1] == "and on"
+
+
+def test_a_renewed_certificate_is_shown_to_the_group(make: Make) -> None:
+    server = Server("lobby")
+    alice, bob = make(server, "alice"), make(server, "bob")
+    alice.connect()
+    settle(server, alice)
+    bob.connect()
+    settle(server, alice, bob)
+    old = bob.account.device
+    bob.account.use(bob.person.device("laptop", device_id=old.id))
+    settle(server, alice, bob)
+    keys = {each.signature_key for each in alice.conversation.membership.members.values()}
+    assert bob.account.device.signature_key.public in keys
+    assert old.signature_key.public not in keys
+    bob.say("with it")
+    settle(server, alice, bob)
+    assert alice.heard == ["with it"]
