@@ -26,6 +26,7 @@ from trio_chat.client.news import Excluded, MembersChanged, News, Readable, Unre
 from trio_chat.client.room import Room
 from trio_chat.e2ee.wishes import Invite
 from trio_chat.errors import ConfigError, Disconnected, NotMember, NotTrusted, StoreError, Unsent
+from trio_chat.protocol.frames import ModeChanged
 from trio_chat.server import Server
 
 DAY = 86400.0
@@ -835,3 +836,33 @@ async def test_a_room_left_and_joined_again_is_read_on(
 
 __all__: list[str] = []
 _ = Message
+
+
+async def test_moderation_is_told_and_leaves_no_gap_in_what_is_read(
+    secret: Server, disks: Disks, nursery: trio.Nursery
+) -> None:
+    """Nobody seals what moderators do, and what the muted did not get to say, nobody misses."""
+    use = partial(disks.use, secret.port)
+    async with use("alice") as alice, use("bob") as bob:
+        await bob.create("den", access="open")
+        taker = await nursery.start(Taker(bob).run)
+        await bob.join("den")
+        ours = await alice.join("den")
+        async with use("carol") as carol:
+            first = (await carol.join("den")).seq
+        await ours.send("hello")
+        await bob.mute("den", "alice")
+        for _ in range(3):
+            with pytest.raises(Unsent, match="muted"):
+                await ours.send("may I?")
+        await bob.unmute("den", "alice")
+        await ours.send("I may")
+        await taker.text("I may")
+        async with use("carol") as carol:
+            later = await nursery.start(Taker(carol).run)
+            await carol.join("den", after=first)
+            await later.text("I may")
+        for each in (taker, later):
+            assert each.texts() == ["hello", "I may"]
+            assert [act.change for act in each.all(ModeChanged)] == ["mute", "unmute"]
+            assert not [event for event in each.events if isinstance(event, Unreadable | News)]

@@ -13,7 +13,7 @@ from trio_chat.client.blobs import decode, download, encode
 from trio_chat.client.requests import Asking
 from trio_chat.client.state import UnknownEntry
 from trio_chat.e2ee.changes import Cursor
-from trio_chat.e2ee.delivery import Info, LogEntry, Offer, Parcel, Welcomed
+from trio_chat.e2ee.delivery import Info, Kind, LogEntry, Offer, Parcel, Welcomed
 from trio_chat.errors import NoGroup, NoUser, NoWelcome, ProtocolError, Refused
 from trio_chat.protocol import frames
 from trio_chat.protocol.codec import decode_event_object
@@ -24,7 +24,7 @@ PAGE = 200  # entries asked for at once
 TRIES = 3  # for a tree that is dropped while it is fetched, since another has taken its place
 
 Ask = Callable[[Asking], Awaitable[frames.Event]]
-Frame = frames.Message | frames.Topic | UnknownEntry
+Frame = frames.Message | frames.Topic | frames.Acted | UnknownEntry
 
 
 async def fetch_welcome(ask: Ask, room: str) -> Welcomed | None:
@@ -139,9 +139,10 @@ def log_entry(frame: Frame) -> LogEntry:
             kind=frame.kind,  # type: ignore[arg-type]  # one of these
             body=_bytes(frame.body),
         )
-    time, user = (0.0, "") if isinstance(frame, UnknownEntry) else (frame.time, frame.sender)
+    user = "" if isinstance(frame, UnknownEntry) else frame.sender
+    kind: Kind = "act" if isinstance(frame, frames.Acted) else "other"
     return LogEntry(
-        seq=frame.seq, time=time, user=user, device="", n=0, epoch=0, kind="other", body=b""
+        seq=frame.seq, time=frame.time, user=user, device="", n=0, epoch=0, kind=kind, body=b""
     )
 
 
@@ -172,9 +173,8 @@ def _paged(found: object) -> LogEntry:
     except ProtocolError as error:
         if error.code != "unknown-type":
             raise
-        entry = UnknownEntry("", found["seq"])
-    if isinstance(entry, frames.Acted):
-        entry = UnknownEntry("", entry.seq)
+        time = found.get("time")
+        entry = UnknownEntry("", found["seq"], time if isinstance(time, float) else 0.0)
     if isinstance(entry, Frame):
         return log_entry(entry)
     raise ProtocolError("the server sent a page of something else")

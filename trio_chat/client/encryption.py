@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from trio_chat import names
+from trio_chat.client.asking import Frame
 from trio_chat.client.events import ClientEvent
 from trio_chat.client.news import News, Unreadable, shown
 from trio_chat.client.packages import make_packages, packages_due
 from trio_chat.client.requests import Asking
 from trio_chat.client.sealed import SealedRoom
-from trio_chat.client.state import Notice, RoomState, UnknownEntry
+from trio_chat.client.state import Notice, RoomState
 from trio_chat.client.trusting import stand_by_own_key
 from trio_chat.client.vault import Vault, renew
 from trio_chat.e2ee.account import Account
@@ -183,7 +184,7 @@ class Encryption:
                 self._start(room, self._nursery)
         room.joined(frame, after)
 
-    def entry(self, frame: frames.Message | frames.Topic | UnknownEntry) -> None:
+    def entry(self, frame: Frame) -> None:
         """An entry of an encrypted room's log has come."""
         room = self._rooms.get(names.key(frame.room))
         if room is None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from trio_chat.client.state import Notice, RoomState, UnknownEntry
 from trio_chat.errors import ChatError, Refused
 from trio_chat.names import Key
-from trio_chat.protocol.frames import Joined, Message, Topic
+from trio_chat.protocol.frames import Acted, Joined, Message, Topic
 
 __all__ = ["Sealer"]
 
@@ -32,7 +32,7 @@ class Sealer(Protocol):
     def joined(self, state: RoomState, frame: Joined, after: int | None) -> None:
         """An encrypted room is joined, to be read from `after` on, or from now."""
 
-    def entry(self, frame: Message | Topic | UnknownEntry) -> None:
+    def entry(self, frame: Message | Topic | Acted | UnknownEntry) -> None:
         """An entry of its log."""
 
     def noticed(self, frame: Notice) -> bool:

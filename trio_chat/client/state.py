@@ -46,6 +46,7 @@ class UnknownEntry:
 
     room: str
     seq: int
+    time: float = 0.0
 
 
 class RoomState:
@@ -151,8 +152,7 @@ class RoomState:
         if isinstance(frame, Acted):
             self._acted(frame, user)
         if self.encrypted and sealer is not None:
-            # Nobody encrypts an act, but its place counts.
-            sealer.entry(UnknownEntry(frame.room, frame.seq) if isinstance(frame, Acted) else frame)
+            sealer.entry(frame)
         shown = isinstance(frame, Acted) or not self.encrypted
         return [frame] if shown and not isinstance(frame, UnknownEntry) else []
 

@@ -39,7 +39,7 @@ from trio_chat.e2ee.delivery import (
 from trio_chat.e2ee.entering import Entrant
 from trio_chat.e2ee.footing import PATIENCE, Door
 from trio_chat.e2ee.outbox import MESSAGE, new_id
-from trio_chat.e2ee.payload import Payload, encode_payload
+from trio_chat.e2ee.payload import Payload, as_gap, encode_payload
 from trio_chat.e2ee.policy import NotAllowed
 from trio_chat.e2ee.turning import Draft
 from trio_chat.e2ee.wishes import Invite, Kick, Wish
@@ -181,7 +181,7 @@ class Conversation(Entrant):
             for row in outbox.peek(changes, WINDOW - outbox.flying):
                 body = row.sealed
                 if body is None or not turning.fits(group, body):
-                    body = encode_message(group.encrypt(row.payload))
+                    body = encode_message(group.encrypt(row.payload, as_gap(self.wishes.gap)))
                 n = outbox.seal(changes, row, epoch, body)
                 self._ready.append(Parcel(n=n, epoch=epoch, kind="message", body=body))
             self._save(changes, now)
@@ -261,7 +261,8 @@ class Conversation(Entrant):
                 self._lose(changes, "the room is not as far as this device thought", now)
             if code in OVER:
                 token = self._outbox.settle(changes, self._outbox.drop(n))
-                self.wishes.skipped()
+                if row.kind == MESSAGE:
+                    self.wishes.skipped()
                 if row.kind == MESSAGE and token is not None:
                     self.events.append(NotSent(token, why))
                 else:

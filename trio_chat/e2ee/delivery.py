@@ -39,9 +39,9 @@ __all__ = [
     "Welcomed",
 ]
 
-Kind = Literal["message", "proposal", "commit", "create", "other"]
-"""What an entry is to the server: `commit` and `create` end an epoch of the room; what this
-version does not know is `other`, and only its place counts."""
+Kind = Literal["message", "proposal", "commit", "create", "act", "other"]
+"""What an entry is to the server: `commit` and `create` end an epoch of the room, an `act` is
+moderation. Of that, and of what this version does not know (`other`), only the place counts."""
 
 
 @attrs.frozen(kw_only=True)

@@ -169,6 +169,8 @@ class Follower(Footing):
                 self._begun(entry, changes, now)
             case "commit":
                 self._turned(entry, changes, now)
+            case "act":
+                pass  # nobody seals what moderators do; it is told as it comes
             case _:
                 self._tell(unreadable(entry, _NOT_SEALED), changes)
 

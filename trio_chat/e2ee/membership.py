@@ -19,7 +19,7 @@ from trio_chat.e2ee.account import Account
 from trio_chat.e2ee.changes import Changes
 from trio_chat.e2ee.delivery import ByCommit, LogEntry, Said, Unreadable
 from trio_chat.e2ee.identity import DeviceIdentity
-from trio_chat.e2ee.payload import decode_payload
+from trio_chat.e2ee.payload import decode_payload, gap_of
 from trio_chat.e2ee.place import Former, Place
 from trio_chat.e2ee.policy import RoomPolicy
 from trio_chat.e2ee.turning import policy_of
@@ -152,7 +152,7 @@ class Membership:
                 )
             if received.ahead < 0:
                 raise ProtocolError("the server has given it later than it was said")
-            self.missed = received.ahead
+            self.missed = max(0, received.ahead - gap_of(received.authenticated_data))
             payload = decode_payload(received.data)
         except MLSError as error:
             return unreadable(entry, str(error))

@@ -1,4 +1,4 @@
-"""What is said in an encrypted room: the application data of MLS, and nothing around it.
+"""What is said in an encrypted room: the application data of MLS, and what it follows.
 
 A payload is one MessagePack array, `[kind, {field: value, ...}]`. Each has one encoding: the
 shortest of every value, the fields in the order of the class, those that say nothing left out;
@@ -7,6 +7,9 @@ that we do not know: it is kept, to be shown as such, and to be read by who know
 and fields may be added; what they mean never changes.
 
 Text is as its sender wrote it: `text.safe` is for whoever shows it. Who sent it, MLS says.
+
+The authenticated data of a message is empty, or one byte: how many before it its sender has
+encrypted that the server did not take (a muted person's, say), so that nobody misses them.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ __all__ = [
     "Topic",
     "Unknown",
     "Verify",
+    "as_gap",
     "beginning",
     "decode_payload",
     "encode_payload",
+    "gap_of",
 ]
 
 MAX_SIZE = 96 * 1024  # bytes of a payload; encrypted, it must fit into a frame
@@ -150,6 +155,16 @@ def decode_payload(data: bytes) -> Payload:
 def beginning(kind: type[_Known]) -> bytes:
     """Return what the encoding of each payload of a kind begins with."""
     return b"\x92" + _encode(_NAMES[kind])
+
+
+def as_gap(count: int) -> bytes:
+    """Return the authenticated data of a message before which so many were not taken."""
+    return bytes([min(count, 255)]) if count else b""
+
+
+def gap_of(authenticated_data: bytes) -> int:
+    """Return how many messages, says its sender, were not taken before it; 0 of nonsense."""
+    return authenticated_data[0] if len(authenticated_data) == 1 else 0
 
 
 def _fields(payload: _Known) -> dict[str, Any]:

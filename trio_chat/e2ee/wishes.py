@@ -60,6 +60,7 @@ class Wishes:
 
     Attributes:
         leaving: Do we want to be out of the group?
+        gap: How many messages in a row were encrypted in this epoch, and not taken.
     """
 
     def __init__(self, store: SealedStore, room: str, uniform: Uniform) -> None:
@@ -68,6 +69,7 @@ class Wishes:
         self._uniform = uniform
         self._wishes: dict[int, Wish] = {}
         self._skipped = 0  # messages that were encrypted and not taken
+        self.gap = 0
         self._heard: float | None = None  # when to commit what others propose
         self._void: float | None = None  # when to take out who must go
         self._update: float | None = None  # when to renew our keys
@@ -131,10 +133,12 @@ class Wishes:
     def said(self) -> None:
         """A message of ours is in the log."""
         self._sent += 1
+        self.gap = 0
 
     def skipped(self) -> None:
         """A message was encrypted, and is not sent; others cannot skip many of its keys."""
         self._skipped += 1
+        self.gap += 1
 
     def turned(
         self,
@@ -155,7 +159,7 @@ class Wishes:
             renewed: Whether it brought an Update of ours, if it is not.
         """
         self._heard = self._void = None
-        self._skipped = 0
+        self._skipped = self.gap = 0
         if ours or renewed:
             self._turned, self._sent, self._update = now, 0, None
         # Who was there already may have other devices, which only our own commit brings.

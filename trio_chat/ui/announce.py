@@ -41,7 +41,8 @@ def lines(event: object, reader: Reader) -> list[Line]:
     """Return the lines of an event about keys; none for other events."""
     match event:
         case Unreadable(sender=sender, reason=reason):
-            what = f"what {safe(sender, 64)} said cannot be read here: {safe(reason, 500)}"
+            said = f"what {safe(sender, 64)} said" if sender else "something"
+            what = f"{said} cannot be read here: {safe(reason, 500)}"
             return [happened(reader, event.room, what, reader.clock(event.time))]
         case Readable(room=room, seq=seq) if seq > 1:
             what = "you can read from here on; what was said before, this device cannot read"
